@@ -1,0 +1,33 @@
+"""The errors of engines that a caller may act on. Each message says what to do next."""
+
+
+class EngineError(Exception):
+    """Base of all errors that engines raise on purpose."""
+
+
+class UnsupportedModel(EngineError):
+    """A configuration value that the graph builder does not implement."""
+
+
+class DamagedBundle(EngineError):
+    """A bundle that fails its hashes, or is not a bundle."""
+
+
+class IncompatibleBundle(EngineError):
+    """A bundle of a format version, or with builds, that this software cannot run."""
+
+
+class UnknownQuestion(EngineError):
+    """A question, or an allowed answer, that the engine was not trained for."""
+
+
+class PromptTooLong(EngineError):
+    """Prompt and images together exceed the context the engine was opened with."""
+
+
+class UndecodableAnswer(EngineError):
+    """No valid answer came out: the grammar was not completed, or the logits were not finite."""
+
+
+class BadImage(EngineError):
+    """A picture the engine cannot take: wrong shape, type, or an aspect ratio out of range."""
