@@ -6,6 +6,9 @@ without an `__init__`). Packages are found by walking, so a new folder is never 
 Generated code lies beside the protos and is never committed.
 """
 
+import os
+import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import setup
@@ -43,8 +46,14 @@ def generate_protos() -> None:
     out = str(ROOT / "protos")
     args = ["protoc", *(f"-I{path}" for path in [*include, *common])]
     args += [f"--python_out={out}", f"--grpc_python_out={out}", f"--mypy_out=quiet:{out}", f"--mypy_grpc_out=quiet:{out}"]
-    if protoc.main([*args, *protos]) != 0:
-        raise SystemExit("protoc failed: see the message above")
+    path = os.environ.get("PATH", "")
+    # The stub plugins are scripts of this environment, which need not be the activated one.
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), path])
+    try:
+        if protoc.main([*args, *protos]) != 0:
+            raise SystemExit("protoc failed: see the message above")
+    finally:
+        os.environ["PATH"] = path
 
 
 def _googleapis() -> list[str]:
