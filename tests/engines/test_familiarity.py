@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lineside.engines import familiarity
 from safetensors.numpy import save_file
+
+from lineside.engines import familiarity
 
 
 def embeddings(generator: np.random.Generator, shift: float = 0.0) -> familiarity.Array:
