@@ -1,0 +1,196 @@
+"""One inspection position on a line: its trigger, its queue of parts, its inspections, its counters.
+
+Two named threads a station: `trigger:<id>` looks at every frame, `inspect:<id>` judges parts one
+after the other. A triggered part is never dropped: when the queue is full it is answered
+NOT_DECIDABLE at once. Knows nothing of MQTT or gRPC.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import structlog
+
+from lineside.daemon.clock import Clock
+from lineside.daemon.inspection.inspect import Inspector
+from lineside.daemon.inspection.job import Job, undecided
+from lineside.daemon.inspection.plan import Plan
+from lineside.daemon.values import (
+    Box,
+    EvidenceImage,
+    Frame,
+    Intake,
+    ReasonCode,
+    RecipeRef,
+    Result,
+    ResultDraft,
+    TriggerKind,
+    Verdict,
+)
+
+QUEUE_SIZE = 64
+"""Parts that may wait for the engine; beyond it a part is answered NOT_DECIDABLE, reason OVERLOADED."""
+
+LOG = structlog.get_logger("station")
+
+Commit = Callable[[ResultDraft, tuple[EvidenceImage, ...]], "Future[Result]"]
+Accept = Callable[[Intake], "Future[None]"]
+
+
+@dataclass(frozen=True, slots=True)
+class StationCounts:
+    """How many parts were triggered and how they ended, since the daemon started."""
+
+    triggered: int
+    ok: int
+    not_ok: int
+    not_decidable: int
+    pending: int
+
+
+class Station:
+    """Accepts triggers and turns each into exactly one committed verdict."""
+
+    def __init__(
+        self,
+        name: str,
+        camera: str,
+        plan: Plan,
+        *,
+        inspector: Inspector,
+        accept: Accept,
+        commit: Commit,
+        clock: Clock,
+        boot_id: str,
+        lossless: bool,
+    ) -> None:
+        self.name = name
+        self.camera = camera
+        self._plan = plan
+        self._inspector = inspector
+        self._accept = accept
+        self._commit = commit
+        self._clock = clock
+        self._boot_id = boot_id
+        self._lossless = lossless
+        self._jobs: queue.Queue[Job] = queue.Queue(QUEUE_SIZE)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._thread = threading.Thread(target=self._run, name=f"inspect:{name}", daemon=True)
+
+    @property
+    def plan(self) -> Plan:
+        """The active recipe, compiled."""
+        with self._lock:
+            return self._plan
+
+    def use(self, plan: Plan) -> RecipeRef:
+        """Makes `plan` the one for every part triggered from now on."""
+        with self._lock:
+            self._plan = plan
+        return plan.ref
+
+    def open(self) -> None:
+        """Starts judging."""
+        self._thread.start()
+
+    def close(self, *, drain_s: float = 5.0) -> None:
+        """Stops after the parts that wait are judged, or after `drain_s`; what is left is INTERRUPTED."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=drain_s)
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            self._finish(undecided(job, self._clock, ReasonCode.INTERRUPTED, "the device was stopped"), ())
+
+    def trigger(
+        self,
+        frame: Frame | None,
+        *,
+        kind: TriggerKind,
+        part_id: str | None = None,
+        part_box: Box | None = None,
+        expected: Mapping[str, str] | None = None,
+    ) -> str:
+        """Accepts one part and gives the id of the result that will come."""
+        plan = self.plan
+        now = self._clock.now()
+        result_id = self._clock.new_id()
+        intake = Intake(
+            result_id=result_id,
+            station=self.name,
+            camera=self.camera,
+            part_id=part_id or f"{self.name}-{now:%y%m%d-%H%M%S}-{now.microsecond // 1000:03d}",
+            part_id_given=part_id is not None,
+            trigger=kind,
+            triggered_at=now,
+            boot_id=self._boot_id,
+            frame_index=frame.index if frame is not None else None,
+            recipe=plan.ref,
+            expected=dict(expected or {}),
+        )
+        job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns())
+        with self._lock:
+            self._counts["triggered"] += 1
+        self._accept(intake)
+        self._enqueue(job)
+        return result_id
+
+    def counts(self) -> StationCounts:
+        """The counters as they are now."""
+        with self._lock:
+            done = {verdict: self._counts[verdict] for verdict in Verdict}
+            return StationCounts(
+                triggered=self._counts["triggered"],
+                ok=done[Verdict.OK],
+                not_ok=done[Verdict.NOT_OK],
+                not_decidable=done[Verdict.NOT_DECIDABLE],
+                pending=self._counts["triggered"] - sum(done.values()),
+            )
+
+    def _enqueue(self, job: Job) -> None:
+        # A file that plays without loss waits for its inspections; a live line cannot be asked to wait.
+        while self._lossless and not self._stop.is_set():
+            try:
+                self._jobs.put(job, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            message = f"{QUEUE_SIZE} parts were waiting already: the line is faster than the engine"
+            self._finish(undecided(job, self._clock, ReasonCode.OVERLOADED, message), ())
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=0.1)
+            except queue.Empty:
+                if self._stop.is_set():
+                    return
+                continue
+            self._judge(job)
+
+    def _judge(self, job: Job) -> None:
+        try:
+            draft, images = self._inspector.inspect(job)
+        except Exception as error:  # noqa: BLE001 - the loop's edge: whatever went wrong, the part gets its verdict
+            LOG.exception("inspection failed", station=self.name, result_id=job.intake.result_id)
+            message = f"{type(error).__name__} while judging; the log has the details"
+            draft, images = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message), ()
+        self._finish(draft, images)
+
+    def _finish(self, draft: ResultDraft, images: tuple[EvidenceImage, ...]) -> None:
+        with self._lock:
+            self._counts[draft.verdict] += 1
+        self._commit(draft, images)
