@@ -1,0 +1,1 @@
+"""Recipes: the versioned description of one inspection, and the shelf of installed ones."""

@@ -1,0 +1,281 @@
+"""The one settings file, `lineside.yaml`, as a frozen tree.
+
+Secrets are named by file, never written here; paths are relative to the file they stand in.
+Knows nothing of what is built from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from lineside.daemon.secrets import masked_url
+from lineside.daemon.triggers.options import TriggerOptions
+from lineside.daemon.yamlfile import KeyPath, Strict, located, nearest, read_file
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Safe as a part of topics, file names and URLs."""
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return folder / path if isinstance(folder, Path) and not path.is_absolute() else path
+
+
+FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
+"""A path; a relative one is meant from the settings file's folder."""
+
+
+class DeviceSettings(Strict):
+    """Who this box is and where it stands (ISA-95)."""
+
+    id: Name = Field(description="stable name of this device, unique in the fleet")
+    enterprise: Name = Field(default="enterprise", description="the company, above the site")
+    site: Name = Field(default="site", description="the plant")
+    area: Name = Field(default="area", description="the part of the plant")
+    line: Name = Field(default="line", description="the production line")
+    data_dir: FilePath = Field(description="folder for results, evidence and installed recipes")
+
+
+class EngineSettings(Strict):
+    """Which engine judges, and how long it may take to start and to answer."""
+
+    bundle: FilePath | None = Field(
+        default=None, description="engine bundle, a folder or `.lsengine` file; null: the demo engine"
+    )
+    runtime: Literal["auto", "onnxruntime", "tensorrt"] = Field(
+        default="auto", description="what runs the graphs"
+    )
+    threads: int = Field(
+        default=0, ge=0, le=256, description="CPU threads of the engine; 0: as many as there are cores"
+    )
+    start_timeout_s: float = Field(
+        default=120.0, gt=0, description="longer than this to load is a failed start"
+    )
+    answer_timeout_s: float = Field(default=10.0, gt=0, description="longer than this to answer is a hang")
+
+
+class _Camera(Strict):
+    id: Name = Field(description="name of the camera, unique on the device")
+
+
+class FileCamera(_Camera):
+    """A video file."""
+
+    kind: Literal["file"]
+    path: FilePath = Field(description="the video")
+    loop: bool = Field(default=False, description="start again at the end")
+    realtime: bool = Field(
+        default=True,
+        description="play at the file's own speed, as a live camera; false: every frame, as fast as judged",
+    )
+
+
+class FolderCamera(_Camera):
+    """Pictures in a folder, in the order of their names."""
+
+    kind: Literal["folder"]
+    path: FilePath = Field(description="the folder")
+    fps: float | None = Field(
+        default=None, gt=0, le=1000, description="pictures a second; null: every one, as fast as it is judged"
+    )
+    loop: bool = Field(default=False, description="start again at the end")
+
+
+class StreamCamera(_Camera):
+    """An RTSP or HTTP stream."""
+
+    kind: Literal["stream"]
+    url: str = Field(
+        pattern=r"^(rtsps?|https?|udp|tcp|rtmp)://",
+        repr=False,
+        description="address of the stream; a password in it is never shown",
+    )
+    transport: Literal["tcp", "udp"] = Field(default="tcp", description="how RTSP carries the picture")
+    frozen_after_s: float | None = Field(
+        default=10.0, gt=0, description="identical pictures for so long are a frozen camera; null: never"
+    )
+
+    def __str__(self) -> str:
+        return f"StreamCamera {self.id} {masked_url(self.url)}"
+
+
+class V4l2Camera(_Camera):
+    """A USB or CSI camera of Linux."""
+
+    kind: Literal["v4l2"]
+    device: str = Field(default="/dev/video0", pattern=r"^/dev/", description="the device node")
+    width: int = Field(default=1280, ge=16, le=16384, description="pixels")
+    height: int = Field(default=720, ge=16, le=16384, description="pixels")
+    fps: float = Field(default=30.0, gt=0, le=1000, description="pictures a second asked of the camera")
+    frozen_after_s: float | None = Field(
+        default=10.0, gt=0, description="identical pictures for so long are a frozen camera; null: never"
+    )
+
+
+class PushCamera(_Camera):
+    """Pictures handed in from outside, over gRPC."""
+
+    kind: Literal["push"]
+    capacity: int = Field(default=8, ge=1, le=256, description="pictures that may wait; more are refused")
+
+
+CameraSettings = Annotated[
+    FileCamera | FolderCamera | StreamCamera | V4l2Camera | PushCamera, Field(discriminator="kind")
+]
+
+
+class StationSettings(Strict):
+    """One inspection position: a camera and the recipe that judges its parts."""
+
+    id: Name = Field(description="name of the station, what PLC and MES address")
+    camera: Name = Field(description="the camera that looks at it")
+    recipe: FilePath = Field(description="recipe file")
+    trigger: TriggerOptions | None = Field(default=None, description="instead of the recipe's own trigger")
+
+
+class TlsSettings(Strict):
+    """Certificates of a TLS connection, by file."""
+
+    ca_file: FilePath | None = Field(default=None, description="who is trusted; null: the system's list")
+    cert_file: FilePath | None = Field(default=None, description="this device's certificate")
+    key_file: FilePath | None = Field(default=None, description="its private key")
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsSettings:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise located([((), "cert_file and key_file belong together")])
+        return self
+
+
+class BrokerSettings(Strict):
+    """One MQTT broker."""
+
+    host: str = Field(min_length=1, description="name or address")
+    port: int = Field(default=1883, ge=1, le=65535, description="1883 plain, 8883 with TLS as a rule")
+
+
+class MqttSettings(Strict):
+    """Reporting to the plant over MQTT."""
+
+    brokers: tuple[BrokerSettings, ...] = Field(min_length=1, description="tried in this order")
+    tls: TlsSettings | None = Field(default=None, description="null: no TLS")
+    username: str | None = Field(default=None, description="user at the broker")
+    password_file: FilePath | None = Field(default=None, description="file that holds the password")
+    client_id: str | None = Field(
+        default=None, min_length=1, max_length=128, description="null: `lineside-` and the device's id"
+    )
+    keepalive: int = Field(default=30, ge=5, le=65535, description="seconds between signs of life")
+    receive_maximum: int = Field(
+        default=20, ge=1, le=65535, description="messages on their way at the same time"
+    )
+
+    @model_validator(mode="after")
+    def _password_has_a_user(self) -> MqttSettings:
+        if self.password_file is not None and self.username is None:
+            raise located([(("password_file",), "needs a username")])
+        return self
+
+
+class GrpcSettings(Strict):
+    """The gRPC server."""
+
+    listen: str = Field(
+        default="127.0.0.1:50051",
+        description="`host:port`, port 0 for any free one; plaintext, hence loopback only",
+    )
+
+    @model_validator(mode="after")
+    def _loopback(self) -> GrpcSettings:
+        host, colon, port = self.listen.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise located([(("listen",), f"must be host:port; here it is '{self.listen}'")])
+        if not _is_loopback(host.strip("[]")):
+            message = (
+                f"'{host}' is not loopback, and this version's gRPC has no TLS: use 127.0.0.1 or a tunnel"
+            )
+            raise located([(("listen",), message)])
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class StoreSettings(Strict):
+    """What results and evidence may take."""
+
+    evidence_quota_mb: int = Field(
+        default=20_000, ge=1, description="evidence beyond this goes, oldest OK first"
+    )
+
+
+class LogSettings(Strict):
+    """What the daemon tells on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is told"
+    )
+    format: Literal["text", "json"] = Field(default="text", description="for people or for machines")
+
+
+class Settings(Strict):
+    """Everything one device needs to be told."""
+
+    device: DeviceSettings
+    engine: EngineSettings = EngineSettings()
+    cameras: tuple[CameraSettings, ...] = Field(min_length=1)
+    stations: tuple[StationSettings, ...] = Field(min_length=1)
+    mqtt: MqttSettings | None = None
+    grpc: GrpcSettings = GrpcSettings()
+    store: StoreSettings = StoreSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Settings:
+        cameras = [camera.id for camera in self.cameras]
+        problems: list[tuple[KeyPath, str]] = [
+            *_doubled("cameras", cameras),
+            *_doubled("stations", [station.id for station in self.stations]),
+        ]
+        for index, station in enumerate(self.stations):
+            if station.camera not in cameras:
+                hint = nearest(station.camera, cameras)
+                problems.append(
+                    (("stations", index, "camera"), f"no camera is called '{station.camera}'; {hint}")
+                )
+        if problems:
+            raise located(problems)
+        return self
+
+    def camera(self, name: str) -> CameraSettings:
+        """The camera of that name. Raises KeyError."""
+        for camera in self.cameras:
+            if camera.id == name:
+                return camera
+        raise KeyError(name)
+
+
+def _doubled(group: str, names: list[str]) -> list[tuple[KeyPath, str]]:
+    return [
+        ((group, index, "id"), f"'{name}' is taken by {group}[{names.index(name)}]")
+        for index, name in enumerate(names)
+        if names.index(name) < index
+    ]
+
+
+def load_settings(path: Path) -> Settings:
+    """Reads and checks the settings file.
+
+    Raises:
+        BadFile: with every problem's line, key and the nearest right key.
+    """
+    return read_file(path, Settings, context={"folder": path.resolve().parent})
