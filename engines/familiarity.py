@@ -1,16 +1,22 @@
 """How far pictures are from what an engine was trained on: one number, from the picture embeddings.
 
-The formula and the file layout live here, for those who fit statistics (training) and those who
-read them (sessions). Knows numpy and a safetensors file; does not know models, questions or thresholds' use.
+The formula and the file live here, for those who fit statistics (training) and those who read them
+(sessions). For one question, with `E` the embeddings (tokens, width) that the decoder is given:
 
-Per question: a picture's feature is the mean and the standard deviation of its embeddings over the
-picture's tokens; the distance is the Mahalanobis distance of that feature from the training pictures,
-divided by the square root of the number of dimensions, so that a typical picture is near 1.
+    x = [mean of E over the tokens, standard deviation of E over the tokens]      (2 · width numbers)
+    d = min over centres c of sqrt((x − c)ᵀ P (x − c) / (2 · width))
+
+`centres` (one per answer class) and the shared precision `P` are fitted on pictures of the training
+conditions; `threshold` is a high percentile of `d` over held-out pictures of these conditions, so that
+`d / threshold` above 1 is unfamiliar. The file has `<question>.centres`, `<question>.precision` and
+`<question>.threshold` (float32), where `<question>` is the `id` of the entry in the manifest's `scope`.
+
+Does not know pictures, models or verdicts; what an unfamiliar picture leads to is the caller's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,86 +25,82 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 FILE_NAME = "familiarity.safetensors"
+SHRINKAGE = 0.02
+QUANTILE = 0.999
 
-Array = NDArray[np.float32]
+Floats = NDArray[np.float32]
+_Wide = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class FamiliarityStats:
-    """What training pictures of one question look like.
+    """One question's fit: centres (classes, 2·width), precision (2·width, 2·width), threshold."""
 
-    `mean`: [2H]. `whitening`: [2H, 2H]; feature − mean times this has about unit covariance on training
-    pictures. `limit`: the distance above which a picture counts as unfamiliar.
-    """
-
-    mean: Array
-    whitening: Array
-    limit: float
+    centres: Floats
+    precision: Floats
+    threshold: float
 
 
-def feature(embeddings: Array) -> Array:
-    """A picture's feature [2H] from its embeddings [N, H]: mean and standard deviation over the tokens."""
-    mean = embeddings.mean(axis=0)
-    spread = np.sqrt(np.maximum((embeddings * embeddings).mean(axis=0) - mean * mean, 0.0))
-    return np.concatenate([mean, spread]).astype(np.float32, copy=False)
+def features(embeddings: Floats) -> _Wide:
+    """Mean and standard deviation over the tokens of (…, tokens, width)."""
+    wide = embeddings.astype(np.float64)
+    return np.concatenate([wide.mean(-2), wide.std(-2)], axis=-1)
 
 
-def distance(embeddings: Array, stats: FamiliarityStats) -> float:
-    """The distance of one picture (embeddings [N, H]) from the training pictures; about 1 is typical."""
-    whitened = (feature(embeddings) - stats.mean) @ stats.whitening
-    return float(np.sqrt(np.dot(whitened, whitened) / whitened.size))
+def distance(embeddings: Floats, stats: FamiliarityStats) -> float:
+    """Distance `d` of one question's pictures (tokens, width) to the nearest centre; about 1 is typical."""
+    return float(_distances(features(embeddings)[None], stats.centres, stats.precision)[0])
 
 
-def fit(features: Array, *, quantile: float = 0.999, shrinkage: float = 1e-3) -> FamiliarityStats:
-    """Statistics of training features [n, 2H]; the limit is the `quantile` of their own distances.
-
-    Fit on pictures the engine was not trained on, or the limit is too tight. `shrinkage` times the mean
-    variance is added to the diagonal, so that directions without variance stay finite.
-    """
-    samples = features.astype(np.float64)
-    mean = samples.mean(axis=0)
-    centred = samples - mean
-    covariance = centred.T @ centred / max(len(samples) - 1, 1)
-    ridge = shrinkage * max(float(np.trace(covariance)) / covariance.shape[0], 1e-12)
-    values, vectors = np.linalg.eigh(covariance)
-    whitening = vectors / np.sqrt(np.maximum(values, 0.0) + ridge)
-    whitened = centred @ whitening
-    distances = np.sqrt((whitened * whitened).mean(axis=1))
-    return FamiliarityStats(
-        mean.astype(np.float32), whitening.astype(np.float32), float(np.quantile(distances, quantile))
-    )
+def _distances(points: _Wide, centres: Floats, precision: Floats) -> _Wide:
+    apart = points[:, None, :] - centres[None].astype(np.float64)
+    squared = ((apart @ precision.astype(np.float64)) * apart).sum(-1)
+    nearest: _Wide = np.sqrt(np.maximum(squared.min(1), 0.0) / points.shape[1])
+    return nearest
 
 
-def save(path: Path, stats: Sequence[FamiliarityStats]) -> None:
-    """Writes the statistics of each question, in the order of the manifest's `scope`."""
-    tensors: dict[str, NDArray[np.float32]] = {}
-    for index, of_question in enumerate(stats):
-        tensors[f"{index}.mean"] = np.ascontiguousarray(of_question.mean, np.float32)
-        tensors[f"{index}.whitening"] = np.ascontiguousarray(of_question.whitening, np.float32)
-        tensors[f"{index}.limit"] = np.array([of_question.limit], np.float32)
-    save_file(tensors, str(path))
+def fit(embeddings: Floats, classes: Sequence[str], held_out: Floats) -> FamiliarityStats:
+    """Fits on pictures (pictures, tokens, width) with their answer classes; the threshold on `held_out`."""
+    points = features(embeddings)
+    names = sorted(set(classes))
+    member = np.array([names.index(name) for name in classes])
+    centres = np.stack([points[member == k].mean(0) for k in range(len(names))])
+    scatter = points - centres[member]
+    covariance = scatter.T @ scatter / max(1, len(points) - len(names))
+    spread = np.trace(covariance) / len(covariance)
+    # Shrunk towards a ball, so that directions without variance stay finite.
+    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * spread * np.eye(len(covariance))
+    precision = np.linalg.inv(covariance).astype(np.float32)
+    apart = _distances(features(held_out), centres.astype(np.float32), precision)
+    return FamiliarityStats(centres.astype(np.float32), precision, float(np.quantile(apart, QUANTILE)))
 
 
-def load(path: Path) -> tuple[FamiliarityStats, ...]:
-    """Reads what `save` wrote.
+def save_stats(path: Path, stats: Mapping[str, FamiliarityStats]) -> None:
+    """Writes every question's fit to one file."""
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for question, fitted in stats.items():
+        arrays[f"{question}.centres"] = np.ascontiguousarray(fitted.centres, np.float32)
+        arrays[f"{question}.precision"] = np.ascontiguousarray(fitted.precision, np.float32)
+        arrays[f"{question}.threshold"] = np.array([fitted.threshold], np.float32)
+    save_file(arrays, str(path))
+
+
+def load_stats(path: Path) -> dict[str, FamiliarityStats]:
+    """Reads what `save_stats` wrote.
 
     Raises:
-        ValueError: the file does not hold a whole set of statistics.
+        ValueError: the file does not hold whole statistics.
     """
-    tensors = load_file(str(path))
-    count = len(tensors) // 3
-    try:
-        found = tuple(
-            FamiliarityStats(
-                tensors[f"{index}.mean"], tensors[f"{index}.whitening"], float(tensors[f"{index}.limit"][0])
-            )
-            for index in range(count)
-        )
-    except KeyError as missing:
-        raise ValueError(
-            f"{path.name} has no {missing.args[0]}: it was not written by this software"
-        ) from missing
-    for stats in found:
-        if stats.whitening.shape != (stats.mean.size, stats.mean.size) or not stats.limit > 0:
-            raise ValueError(f"{path.name} holds statistics of unmatched shapes or without a limit")
-    return found
+    arrays = load_file(str(path))
+    stats: dict[str, FamiliarityStats] = {}
+    for question in sorted({name.rsplit(".", 1)[0] for name in arrays}):
+        try:
+            centres, precision = arrays[f"{question}.centres"], arrays[f"{question}.precision"]
+            threshold = float(arrays[f"{question}.threshold"][0])
+        except KeyError as missing:
+            raise ValueError(f"{path.name} has no {missing.args[0]}") from missing
+        width = precision.shape[0]
+        if precision.shape != (width, width) or centres.shape[1:] != (width,) or not threshold > 0:
+            raise ValueError(f"{path.name}: the statistics of {question} do not fit together")
+        stats[question] = FamiliarityStats(centres, precision, threshold)
+    return stats

@@ -243,7 +243,8 @@ class PatchMaker:
 
     def _normalised(self, cut: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._one_table:
-            return self._tables[0].take(cut)
+            looked_up: NDArray[np.float32] = self._tables[0].take(cut)
+            return looked_up
         values = np.empty(cut.shape, np.float32)
         for channel, table in enumerate(self._tables):
             values[:, :, channel] = table.take(cut[:, :, channel])

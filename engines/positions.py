@@ -70,7 +70,8 @@ def _bilinear(at: Integers, size: int, side: int) -> tuple[Integers, Floats]:
 
 def _inverse_frequencies(dimensions: int, theta: float) -> Floats:
     exponents = np.arange(0, dimensions, 2, dtype=np.float32) / np.float32(dimensions)
-    return (np.float32(1) / np.power(np.float32(theta), exponents)).astype(np.float32)
+    frequencies: Floats = np.float32(1) / np.power(np.float32(theta), exponents)
+    return frequencies
 
 
 @dataclass(frozen=True, slots=True)

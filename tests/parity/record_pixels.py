@@ -39,7 +39,7 @@ def clip(frames: int, height: int, width: int, seed: int) -> np.ndarray:
 
 
 def import_torchvision() -> None:
-    """Imports torchvision, also one built for another torch: resizing needs none of its compiled operators."""
+    """Imports torchvision, also one built for another torch: resizing needs no compiled operator."""
     register = torch.library.register_fake
     torch.library.register_fake = lambda *_args, **_kwargs: lambda function: function
     try:
