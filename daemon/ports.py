@@ -28,6 +28,7 @@ class CameraState:
     width: int
     height: int
     detail: str = ""
+    finished: bool = False  # a file or folder that was played to its end
 
 
 @dataclass(frozen=True, slots=True)

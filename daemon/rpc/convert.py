@@ -182,6 +182,7 @@ def camera(state: CameraState, device: str) -> cameras_pb2.Camera:
         width=state.width,
         height=state.height,
         detail=state.detail,
+        finished=state.finished,
     )
 
 
