@@ -1,0 +1,349 @@
+"""A gRPC server over a real socket, with an appliance double and results kept in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import numpy as np
+import pytest
+
+from lineside.daemon.clock import SystemClock
+from lineside.daemon.ports import CameraState, DeviceState, NotReady, StationState, UnknownName
+from lineside.daemon.rpc.filter import Comparison, matches
+from lineside.daemon.rpc.options import RpcOptions
+from lineside.daemon.rpc.server import RpcServer
+from lineside.daemon.values import (
+    AskOutcome,
+    EngineRef,
+    EvidenceRef,
+    Finding,
+    Frame,
+    Intake,
+    Picture,
+    Reason,
+    ReasonCode,
+    RecipeRef,
+    Result,
+    ResultDraft,
+    TriggerKind,
+    Verdict,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ENGINE = EngineRef("demo", "1.0.0", "ab" * 32, "onnxruntime")
+RECIPES = (
+    (RecipeRef("cap", 1, "11" * 32), "recipe: cap\n"),
+    (RecipeRef("cap", 2, "22" * 32), "recipe: cap # two\n"),
+    (RecipeRef("label", 1, "33" * 32), "recipe: label\n"),
+)
+
+
+def make_result(
+    sequence: int,
+    *,
+    result_id: str | None = None,
+    station: str = "st1",
+    verdict: Verdict = Verdict.OK,
+    part_id: str = "p",
+    trigger: TriggerKind = TriggerKind.MOTION,
+    evidence: tuple[EvidenceRef, ...] = (),
+    is_simulated: bool = False,
+) -> Result:
+    """A result as the store would give it, a second after the one before."""
+    at = NOON + timedelta(seconds=sequence)
+    intake = Intake(
+        result_id=result_id or f"r{sequence}",
+        station=station,
+        camera="cam1",
+        part_id=part_id,
+        part_id_given=True,
+        trigger=trigger,
+        triggered_at=at,
+        boot_id="boot",
+        frame_index=sequence,
+        recipe=RECIPES[1][0],
+        expected={"lot": "L1"},
+        is_simulated=is_simulated,
+    )
+    draft = ResultDraft(
+        intake=intake,
+        verdict=verdict,
+        reasons=() if verdict is Verdict.OK else (Reason(ReasonCode.FINDING, "cracked", "cap"),),
+        findings=(Finding("cap", "cracked", 0.97, True, box=(0.1, 0.2, 0.3, 0.4)),),
+        outcomes=(
+            AskOutcome(
+                "cap",
+                "choice",
+                "cracked",
+                0.97,
+                {"cracked": 0.97, "ok": 0.03},
+                ("ok", 0.03),
+                0.5,
+                (0, 0, 1, 1),
+            ),
+            AskOutcome("holes", "count", 3, 0.9, {"3": 0.9}, None, None, (0, 0, 1, 1)),
+        ),
+        engine=ENGINE,
+        captured_at=at - timedelta(milliseconds=12),
+        decided_at=at + timedelta(milliseconds=40),
+        clock_synchronised=True,
+        timings_ms={"engine": 31.5},
+        frame_age_ms=12.0,
+    )
+    return Result(sequence, "box7", draft, evidence, "00" * 32, "ff" * 32, False)
+
+
+class MemoryResults:
+    """What the services need of the store, in memory, with the meaning the contract gives it."""
+
+    def __init__(self) -> None:
+        self._rows: list[Result] = []
+        self._pictures: dict[str, bytes] = {}
+        self._changed = threading.Condition()
+
+    def add(self, result: Result) -> None:
+        with self._changed:
+            self._rows.append(result)
+            self._changed.notify_all()
+
+    def add_picture(self, data: bytes) -> EvidenceRef:
+        evidence_id = hashlib.sha256(data).hexdigest()
+        self._pictures[evidence_id] = data
+        return EvidenceRef(evidence_id, "frame", None, "image/jpeg", 4, 3, len(data))
+
+    def last_sequence(self) -> int:
+        with self._changed:
+            return self._rows[-1].sequence if self._rows else 0
+
+    def since(self, sequence: int, limit: int) -> Sequence[Result]:
+        with self._changed:
+            return [row for row in self._rows if row.sequence > sequence][:limit]
+
+    def wait_beyond(self, sequence: int, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: bool(self._rows) and self._rows[-1].sequence > sequence, timeout_s
+            )
+
+    def find(
+        self, comparisons: tuple[Comparison, ...], *, page_size: int, before_sequence: int | None
+    ) -> Sequence[Result]:
+        with self._changed:
+            rows = [row for row in reversed(self._rows) if matches(row, comparisons)]
+        return [row for row in rows if before_sequence is None or row.sequence < before_sequence][:page_size]
+
+    def get(self, result_id: str) -> Result | None:
+        with self._changed:
+            return next((row for row in self._rows if row.result_id == result_id), None)
+
+    def read_evidence(self, evidence_id: str) -> bytes | None:
+        return self._pictures.get(evidence_id)
+
+
+class ApplianceDouble:
+    """An appliance that judges at once; `hold` keeps verdicts back until `release`."""
+
+    def __init__(self, results: MemoryResults) -> None:
+        self.results = results
+        self.engine_state = "READY"
+        self.ready = True
+        self.broken = False
+        self.hold = False
+        self.asked: list[tuple[str, str | None, dict[str, str], TriggerKind]] = []
+        self.pictures: list[Picture] = []
+        self.pushed: list[tuple[str, Picture]] = []
+        self.frame: Frame | None = None
+        self._ids = itertools.count(1)
+        self._by_request: dict[str, str] = {}
+        self._held: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._active = {"st1": RECIPES[1][0], "st2": RECIPES[2][0]}
+
+    def device(self) -> DeviceState:
+        if self.broken:
+            raise RuntimeError("secret: /etc/password")
+        return DeviceState(
+            device="box7",
+            site="north",
+            area="filling",
+            line="l1",
+            software_version="0.1.0",
+            started_at=NOON,
+            clock_synchronised=True,
+            engine=ENGINE,
+            engine_state=self.engine_state,
+            last_sequence=self.results.last_sequence(),
+            outbox_depth={"mqtt": 3},
+            outbox_oldest_age_s=1.5,
+            evidence_bytes=10,
+            disk_free_bytes=20,
+        )
+
+    def cameras(self) -> Sequence[CameraState]:
+        live = CameraState("cam1", "file", "line.mp4", True, 5, 1, 0, 0.02, 640, 480)
+        push = CameraState("push1", "push", "", True, 0, 0, 0, None, 0, 0, "nothing pushed yet")
+        return (push, live)
+
+    def stations(self) -> Sequence[StationState]:
+        return tuple(
+            StationState(
+                name,
+                ("cam1",),
+                recipe,
+                self.ready,
+                () if self.ready else ("engine starting",),
+                4,
+                3,
+                1,
+                1,
+                1,
+                1,
+            )
+            for name, recipe in self._active.items()
+        )
+
+    def newest_frame(self, camera: str) -> Frame | None:
+        return self.frame if camera == "cam1" else None
+
+    def push_frame(self, camera: str, image: Picture) -> None:
+        self.pushed.append((camera, image))
+
+    def trigger(
+        self,
+        station: str,
+        *,
+        part_id: str | None,
+        expected: Mapping[str, str],
+        source: TriggerKind,
+        request_id: str | None = None,
+    ) -> str:
+        if not self.ready:
+            raise NotReady("station 'st1' is not ready: the engine is starting")
+        with self._lock:
+            if request_id in self._by_request:
+                return self._by_request[request_id]
+            self.asked.append((station, part_id, dict(expected), source))
+            number = next(self._ids)
+            result_id = f"live{number}"
+            if request_id:
+                self._by_request[request_id] = result_id
+
+            def judge() -> None:
+                self.results.add(
+                    make_result(
+                        self.results.last_sequence() + 1,
+                        result_id=result_id,
+                        station=station,
+                        part_id=part_id or "made",
+                        trigger=source,
+                    )
+                )
+
+            if self.hold:
+                self._held.append(judge)
+            else:
+                judge()
+        return result_id
+
+    def release(self) -> None:
+        with self._lock:
+            held, self._held = self._held, []
+            for judge in held:
+                judge()
+
+    def inspect_picture(
+        self,
+        station: str,
+        image: Picture,
+        *,
+        part_id: str | None,
+        expected: Mapping[str, str],
+        request_id: str | None = None,
+    ) -> str:
+        self.pictures.append(image)
+        return self.trigger(
+            station, part_id=part_id, expected=expected, source=TriggerKind.GRPC, request_id=request_id
+        )
+
+    def wait_for(self, result_id: str, timeout_s: float) -> Result | None:
+        found = self.results.get(result_id)
+        if found is None:
+            self.results.wait_beyond(self.results.last_sequence(), timeout_s)
+            found = self.results.get(result_id)
+        return found
+
+    def select_recipe(self, station: str, recipe: str) -> RecipeRef:
+        newest = max(
+            (ref for ref, _ in RECIPES if ref.name == recipe), key=lambda ref: ref.version, default=None
+        )
+        if newest is None:
+            raise UnknownName(f"no recipe '{recipe}'")
+        self._active[station] = newest
+        return newest
+
+    def recipes(self) -> Sequence[tuple[RecipeRef, str]]:
+        return RECIPES
+
+
+@pytest.fixture
+def results() -> MemoryResults:
+    return MemoryResults()
+
+
+@pytest.fixture
+def appliance(results: MemoryResults) -> ApplianceDouble:
+    return ApplianceDouble(results)
+
+
+OPTIONS = RpcOptions(address="127.0.0.1:0", heartbeat_s=0.2)
+
+
+@pytest.fixture
+def serve(
+    appliance: ApplianceDouble, results: MemoryResults
+) -> Iterator[Callable[..., tuple[RpcServer, grpc.Channel]]]:
+    """Starts servers with given options; gives each with a channel to it."""
+    opened: list[tuple[RpcServer, grpc.Channel]] = []
+
+    def start(**changes: object) -> tuple[RpcServer, grpc.Channel]:
+        server = RpcServer(appliance, results, SystemClock(), replace(OPTIONS, **changes))  # type: ignore[arg-type]
+        port = server.open()
+        # Plain channels: no proxy of this machine may come between, and no subchannel is shared.
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{port}",
+            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)],
+        )
+        opened.append((server, channel))
+        return server, channel
+
+    yield start
+    for server, channel in opened:
+        channel.close()
+        server.close(grace_s=0.2)
+
+
+@pytest.fixture
+def channel(serve: Callable[..., tuple[RpcServer, grpc.Channel]]) -> grpc.Channel:
+    return serve()[1]
+
+
+def picture(width: int = 64, height: int = 48) -> Picture:
+    """A picture with a slope, so that a turned or swapped one is not equal."""
+    across = np.linspace(0, 255, width, dtype=np.uint8)
+    return np.stack([np.tile(across, (height, 1))] * 3, axis=-1)
+
+
+@pytest.fixture
+def make() -> Callable[..., Result]:
+    return make_result
+
+
+@pytest.fixture
+def draw() -> Callable[..., Picture]:
+    return picture

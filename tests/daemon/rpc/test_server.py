@@ -1,0 +1,211 @@
+"""Where the server listens, to whom, what it says of its health, and how it stops."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from google.protobuf import descriptor_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from lineside.daemon.clock import SystemClock
+from lineside.daemon.rpc.options import RpcOptions, TlsFiles, UnsafeAddress, check_address
+from lineside.daemon.rpc.server import AddressTaken, RpcServer
+from lineside.v1 import cameras_pb2, devices_pb2
+from lineside.v1.cameras_pb2_grpc import CameraServiceStub
+from lineside.v1.devices_pb2_grpc import DeviceServiceStub
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        "address", ["0.0.0.0:50051", "[::]:50051", "192.168.1.7:50051", "box7:50051", "50051", ":50051"]
+    )
+    def test_plaintext_for_other_machines_is_refused_before_anything_listens(
+        self, appliance, results, address
+    ):
+        with pytest.raises(UnsafeAddress, match="TLS"):
+            RpcServer(appliance, results, SystemClock(), RpcOptions(address=address))
+
+    @pytest.mark.parametrize(
+        "address", ["127.0.0.1:0", "127.3.2.1:0", "[::1]:0", "localhost:0", "unix:/run/x"]
+    )
+    def test_loopback_needs_no_tls(self, address):
+        check_address(RpcOptions(address=address))
+
+    def test_tls_may_listen_anywhere(self):
+        check_address(RpcOptions(address="0.0.0.0:0", tls=TlsFiles(Path("c"), Path("k"))))
+
+    def test_a_taken_port_is_an_error_and_not_a_second_listener(self, appliance, results):
+        first = RpcServer(appliance, results, SystemClock(), RpcOptions(address="127.0.0.1:0"))
+        port = first.open()
+        second = RpcServer(appliance, results, SystemClock(), RpcOptions(address=f"127.0.0.1:{port}"))
+        try:
+            with pytest.raises(AddressTaken, match=str(port)):
+                second.open()
+        finally:
+            second.close()
+            first.close()
+
+    def test_a_unix_socket_serves(self, appliance, results, tmp_path):
+        server = RpcServer(appliance, results, SystemClock(), RpcOptions(address=f"unix:{tmp_path}/s"))
+        server.open()
+        try:
+            with grpc.insecure_channel(f"unix:{tmp_path}/s") as channel:
+                assert (
+                    DeviceServiceStub(channel).GetDevice(devices_pb2.GetDeviceRequest()).device.site
+                    == "north"
+                )
+        finally:
+            server.close()
+
+
+class Authority:
+    """A certificate authority for one test."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(self._sign(self._name, self._key, ca=True))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key files for `name` at 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate, secret = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        certificate.write_bytes(self._sign(subject, key, ca=False))
+        secret.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return certificate, secret
+
+    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> bytes:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if not ca:
+            alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+            builder = builder.add_extension(alternative, critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def site_of(port: int, credentials: grpc.ChannelCredentials) -> str:
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options) as channel:
+        answer = DeviceServiceStub(channel).GetDevice(devices_pb2.GetDeviceRequest(), timeout=30)
+        return answer.device.site
+
+
+def test_with_mutual_tls_only_clients_of_the_plants_authority_are_let_in(appliance, results, tmp_path):
+    plant, stranger = Authority(tmp_path, "plant"), Authority(tmp_path, "stranger")
+    certificate, key = plant.issue("box7")
+    options = RpcOptions(address="127.0.0.1:0", tls=TlsFiles(certificate, key, client_ca=plant.file))
+    server = RpcServer(appliance, results, SystemClock(), options)
+    port = server.open()
+    root = plant.file.read_bytes()
+
+    def credentials(authority: Authority, name: str) -> grpc.ChannelCredentials:
+        crt, secret = authority.issue(name)
+        return grpc.ssl_channel_credentials(root, secret.read_bytes(), crt.read_bytes())
+
+    try:
+        assert site_of(port, credentials(plant, "mes")) == "north"
+        for outsider in (grpc.ssl_channel_credentials(root), credentials(stranger, "spy")):
+            with pytest.raises(grpc.RpcError) as caught:
+                site_of(port, outsider)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        server.close()
+
+
+class TestHealth:
+    def check(self, channel: grpc.Channel, service: str) -> int:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30).status
+
+    def test_judging_serves_while_the_engine_is_ready_and_reading_always(self, channel, appliance):
+        assert self.check(channel, "") == SERVING
+        assert self.check(channel, "lineside.v1.InspectionService") == SERVING
+        appliance.engine_state = "RESTARTING"
+        end = time.monotonic() + 60
+        while self.check(channel, "lineside.v1.InspectionService") != NOT_SERVING:
+            assert time.monotonic() < end
+        assert self.check(channel, "lineside.v1.CameraService") == SERVING
+        assert self.check(channel, "") == SERVING
+
+    def test_an_appliance_that_does_not_answer_is_not_healthy(self, channel, appliance):
+        appliance.broken = True
+        end = time.monotonic() + 60
+        while self.check(channel, "") != NOT_SERVING:
+            assert time.monotonic() < end
+
+    def test_an_unknown_service_is_not_found(self, channel):
+        with pytest.raises(grpc.RpcError) as caught:
+            self.check(channel, "lineside.v1.CoffeeService")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+    def test_who_watches_hears_of_the_stop_before_the_line_goes_dead(self, serve):
+        server, channel = serve()
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        server.close()
+        assert next(watch).status == NOT_SERVING
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_gives_the_whole_contract(channel, version):
+    call = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    symbol = "lineside.v1.InspectionService"
+    answers = call(
+        iter(
+            [
+                reflection_pb2.ServerReflectionRequest(list_services=""),
+                reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol),
+            ]
+        ),
+        timeout=30,
+    )
+    listed = {each.name for each in next(answers).list_services_response.service}
+    assert {symbol, "lineside.v1.DeviceService", "grpc.health.v1.Health"} <= listed
+    files = [
+        descriptor_pb2.FileDescriptorProto.FromString(each)
+        for each in next(answers).file_descriptor_response.file_descriptor_proto
+    ]
+    assert "lineside/v1/results.proto" in {each.name for each in files}
+
+
+def test_a_message_beyond_the_limit_is_refused(serve):
+    _, channel = serve(max_message_bytes=100_000)
+    request = cameras_pb2.PushFrameRequest(name="devices/-/cameras/push1", image=bytes(200_000))
+    with pytest.raises(grpc.RpcError) as caught:
+        CameraServiceStub(channel).PushFrame(request, timeout=30)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
