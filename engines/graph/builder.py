@@ -1,0 +1,208 @@
+"""Writes an ONNX graph node by node, with weights inside the file or streamed to a file beside it.
+
+Knows ONNX; does not know the model, dialects or checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 23
+IR_VERSION = 11
+MICROSOFT = "com.microsoft"
+
+ElementType = Literal["float32", "int64", "int32", "bool"]
+Shape = Sequence[int | str]
+Array = NDArray[Any]
+
+_ELEMENT_TYPES: dict[ElementType, int] = {
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+    "bool": TensorProto.BOOL,
+}
+_ALIGNMENT = 4096  # so that a runtime can map each weight straight from the file
+_INLINE_BYTES = 1024  # smaller tensors stay in the graph: runtimes read shapes from them while loading
+
+
+class WeightsFile:
+    """The file of raw weights beside a graph, written as the weights come."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> WeightsFile:
+        self._file = self.path.open("wb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, tensor: TensorProto, array: Array) -> None:
+        """Writes `array` and makes `tensor` point at it."""
+        if self._file is None:
+            raise RuntimeError("the weights file is not open")
+        self._file.write(b"\0" * (-self._file.tell() % _ALIGNMENT))
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (
+            ("location", self.path.name),
+            ("offset", str(self._file.tell())),
+            ("length", str(array.nbytes)),
+        ):
+            tensor.external_data.add(key=key, value=value)
+        self._file.write(memoryview(np.ascontiguousarray(array)).cast("B"))
+
+
+class GraphBuilder:
+    """One graph being written. Values are named by strings; scopes prefix the names of nodes and weights."""
+
+    def __init__(self, name: str, weights: WeightsFile | None = None) -> None:
+        """`weights`: where tensors above a kilobyte go; None keeps them inside the graph."""
+        self.name = name
+        self._weights = weights
+        self._nodes: list[onnx.NodeProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._initializers: list[TensorProto] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._names: set[str] = set()
+        self._scope: tuple[str, ...] = ()
+
+    @contextmanager
+    def scope(self, *parts: str) -> Iterator[None]:
+        """Names given inside begin with `parts`, so that profiles and error messages say where a node belongs."""
+        outer = self._scope
+        self._scope = (*outer, *parts)
+        try:
+            yield
+        finally:
+            self._scope = outer
+
+    def subgraph(self, name: str) -> GraphBuilder:
+        """A builder for the body of a control-flow node; its names do not clash with this graph's."""
+        body = GraphBuilder(self._unique(name))
+        body._names = self._names
+        body._scope = (*self._scope, name)
+        return body
+
+    def input(self, name: str, kind: ElementType, shape: Shape) -> str:
+        """Declares an input."""
+        self._names.add(name)
+        self._inputs.append(helper.make_tensor_value_info(name, _ELEMENT_TYPES[kind], list(shape)))
+        return name
+
+    def output(self, name: str, value: str, kind: ElementType, shape: Shape) -> None:
+        """Makes `value` an output called `name`."""
+        if value != name:
+            self._rename(value, name)
+        self._outputs.append(helper.make_tensor_value_info(name, _ELEMENT_TYPES[kind], list(shape)))
+
+    def weight(self, name: str, array: Array) -> str:
+        """Adds a tensor of the model. It is not kept: with a weights file it is written out at once."""
+        tensor = TensorProto(name=self._unique(name), data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
+        tensor.dims.extend(array.shape)
+        if self._weights is not None and array.nbytes > _INLINE_BYTES:
+            self._weights.append(tensor, array)
+        else:
+            tensor.raw_data = np.ascontiguousarray(array).tobytes()
+        self._initializers.append(tensor)
+        return str(tensor.name)
+
+    def constant(self, values: Array) -> str:
+        """A small constant; equal ones are stored once."""
+        key = (str(values.dtype), values.shape, values.tobytes())
+        if key not in self._constants:
+            name = self._unique("constant", scoped=False)
+            self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+            self._constants[key] = name
+        return self._constants[key]
+
+    def integers(self, *values: int) -> str:
+        """A constant int64 vector."""
+        return self.constant(np.array(values, np.int64))
+
+    def scalar(self, value: float) -> str:
+        """A constant float32 scalar."""
+        return self.constant(np.array(value, np.float32))
+
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+        """Adds a node with one output and gives its name; an empty input is an optional one left out."""
+        return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def ops(
+        self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: object
+    ) -> tuple[str, ...]:
+        """Adds a node with several outputs and gives their names."""
+        return self.ops_at(kind, *inputs, wanted=range(outputs), domain=domain, **attributes)
+
+    def ops_at(
+        self, kind: str, *inputs: str, wanted: Sequence[int], domain: str = "", **attributes: object
+    ) -> tuple[str, ...]:
+        """Adds a node of which only the `wanted` outputs, by place, are used; gives their names."""
+        name = self._unique(kind)
+        results = [""] * (max(wanted) + 1)
+        for place in wanted:
+            results[place] = name if place == 0 else f"{name}:{place}"
+        self._nodes.append(
+            helper.make_node(kind, list(inputs), results, name=name, domain=domain, **attributes)
+        )
+        return tuple(results[place] for place in wanted)
+
+    def cast(self, value: str, kind: ElementType) -> str:
+        """The same numbers as another type."""
+        return self.op("Cast", value, to=_ELEMENT_TYPES[kind])
+
+    def split(self, value: str, *sizes: int) -> tuple[str, ...]:
+        """Cuts the last axis into pieces of these sizes."""
+        return self.ops("Split", value, self.integers(*sizes), outputs=len(sizes), axis=-1)
+
+    def reshape(self, value: str, *shape: int) -> str:
+        """Reshapes; 0 keeps an axis, −1 is what is left."""
+        return self.op("Reshape", value, self.integers(*shape))
+
+    def graph(self) -> onnx.GraphProto:
+        """What has been written so far, as a graph."""
+        return helper.make_graph(
+            self._nodes, self.name, self._inputs, self._outputs, initializer=self._initializers
+        )
+
+    def model(self) -> onnx.ModelProto:
+        """The whole model, with the operator sets it uses."""
+        opsets = [helper.make_opsetid("", OPSET)]
+        if any(node.domain == MICROSOFT for node in self._nodes):
+            opsets.append(helper.make_opsetid(MICROSOFT, 1))
+        return helper.make_model(
+            self.graph(), opset_imports=opsets, ir_version=IR_VERSION, producer_name="lineside"
+        )
+
+    def _unique(self, name: str, *, scoped: bool = True) -> str:
+        base = "/".join((*self._scope, name)) if scoped else name
+        candidate, count = base, 1
+        while candidate in self._names:
+            count += 1
+            candidate = f"{base}_{count}"
+        self._names.add(candidate)
+        return candidate
+
+    def _rename(self, old: str, new: str) -> None:
+        """Gives a node's result the name the contract asks for, instead of copying it through an Identity."""
+        for node in self._nodes:
+            for i, result in enumerate(node.output):
+                if result == old:
+                    node.output[i] = new
+            for i, used in enumerate(node.input):
+                if used == old:
+                    node.input[i] = new

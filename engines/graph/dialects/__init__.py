@@ -1,0 +1,1 @@
+"""The dialects: how each runtime wants the few special operators to be said."""

@@ -1,0 +1,230 @@
+"""The dialect of ONNX Runtime: its fused `com.microsoft` operators, states that may be bound in place.
+
+Knows what ONNX Runtime's kernels accept; does not know the model's layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lineside.engines.config import LinearAttentionConfig
+from lineside.engines.graph.builder import MICROSOFT, GraphBuilder
+from lineside.engines.graph.dialects.base import (
+    Angles,
+    DeltaNetWeights,
+    ExpertWeights,
+    Floats,
+    HeadLayout,
+    KeyValueCache,
+    RecurrentLayout,
+)
+
+_L2_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxRuntimeDialect:
+    """`linear_attention`: which operator runs the delta rule.
+
+    `linear_attention` is by far the faster one on a CPU; `gated_delta_net` is the one with chunked CUDA kernels.
+    """
+
+    linear_attention: Literal["linear_attention", "gated_delta_net"] = "linear_attention"
+    name: str = "onnxruntime"
+    present_cache_axis: str = "S"
+
+    @property
+    def recurrent_layout(self) -> RecurrentLayout:
+        """GatedDeltaNet keeps its state value-major."""
+        return "VK" if self.linear_attention == "gated_delta_net" else "KV"
+
+    def matmul(self, g: GraphBuilder, x: str, weight: Floats, name: str) -> str:
+        """One MatMul; the weight is stored transposed, as the kernel wants it."""
+        return g.op("MatMul", x, g.weight(name, np.ascontiguousarray(weight.T)))
+
+    def rms_norm(self, g: GraphBuilder, x: str, scale: Floats, epsilon: float, name: str) -> str:
+        """The standard operator has a fast kernel."""
+        return g.op("RMSNormalization", x, g.weight(name, scale), axis=-1, epsilon=epsilon)
+
+    def add_rms_norm(
+        self, g: GraphBuilder, x: str, residual: str, scale: Floats, epsilon: float, name: str
+    ) -> tuple[str, str]:
+        """One node; its second and third outputs are statistics that nobody asks for."""
+        normed, total = g.ops_at(
+            "SkipSimplifiedLayerNormalization",
+            x,
+            residual,
+            g.weight(name, scale),
+            wanted=(0, 3),
+            domain=MICROSOFT,
+            epsilon=epsilon,
+        )
+        return normed, total
+
+    def gated_rms_norm(
+        self, g: GraphBuilder, x: str, gate: str, scale: Floats, epsilon: float, name: str
+    ) -> str:
+        """Norms each stretch as long as the scale."""
+        return g.op(
+            "GatedRMSNorm",
+            x,
+            g.weight(name, scale),
+            gate,
+            domain=MICROSOFT,
+            epsilon=epsilon,
+            activation="silu",
+        )
+
+    def causal_conv(self, g: GraphBuilder, x: str, weight: Floats, state: str, name: str) -> tuple[str, str]:
+        """Channels last, so that nothing is transposed."""
+        y, present = g.ops(
+            "CausalConvWithState",
+            x,
+            g.weight(name, weight),
+            "",
+            state,
+            outputs=2,
+            domain=MICROSOFT,
+            activation="silu",
+            channels_last=1,
+        )
+        return y, present
+
+    def gated_delta_net(
+        self,
+        g: GraphBuilder,
+        qkv: str,
+        a: str,
+        b: str,
+        state: str,
+        weights: DeltaNetWeights,
+        sizes: LinearAttentionConfig,
+    ) -> tuple[str, str]:
+        """LinearAttention with its gates beside it, or GatedDeltaNet, which has everything inside."""
+        if self.linear_attention == "gated_delta_net":
+            o, present = g.ops(
+                "GatedDeltaNet",
+                qkv,
+                "",
+                "",
+                "",
+                a,
+                b,
+                state,
+                g.weight("a_log", weights.a_log),
+                g.weight("dt_bias", weights.dt_bias),
+                outputs=2,
+                domain=MICROSOFT,
+                gate_activation="softplus",
+                beta_activation="sigmoid",
+                qk_l2_norm=1,
+                update_rule="gated_delta",
+            )
+            return g.reshape(o, 0, 0, sizes.value_width), present
+        qk, v = g.split(qkv, 2 * sizes.key_width, sizes.value_width)
+        # l2norm(x) = x·rsqrt(Σx² + ε) = rms_norm(x; ε/d)·d^-½: one kernel for all heads of q and k.
+        unit = g.op(
+            "RMSNormalization",
+            g.reshape(qk, 0, 0, 2 * sizes.key_heads, sizes.key_dim),
+            g.constant(np.full(sizes.key_dim, sizes.key_dim**-0.5, np.float32)),
+            axis=-1,
+            epsilon=_L2_EPSILON / sizes.key_dim,
+        )
+        q, k = g.split(g.reshape(unit, 0, 0, 2 * sizes.key_width), sizes.key_width, sizes.key_width)
+        decay, beta = g.ops(
+            "LinearAttentionGate",
+            a,
+            g.weight("dt_bias", weights.dt_bias),
+            g.weight("decay_scale", -np.exp(weights.a_log)),
+            b,
+            outputs=2,
+            domain=MICROSOFT,
+        )
+        o, present = g.ops(
+            "LinearAttention",
+            q,
+            k,
+            v,
+            state,
+            decay,
+            beta,
+            outputs=2,
+            domain=MICROSOFT,
+            q_num_heads=sizes.key_heads,
+            kv_num_heads=sizes.value_heads,
+            update_rule="gated_delta",
+        )
+        return o, present
+
+    def rotary(self, g: GraphBuilder, x: str, angles: Angles, heads: int, head_dim: int) -> str:
+        """The standard operator takes angles of each row and token as they come from the host."""
+        return g.op(
+            "RotaryEmbedding", x, angles.cos, angles.sin, num_heads=heads, rotary_embedding_dim=angles.dim
+        )
+
+    def cache_context(
+        self, g: GraphBuilder, input_ids: str, past_length: str, cache: KeyValueCache
+    ) -> tuple[str, ...]:
+        """(last cache index of each row, longest row), both int32 as GroupQueryAttention wants them."""
+        tokens = g.op("Shape", input_ids, start=1, end=2)
+        total = g.op("Add", past_length, tokens)
+        last = g.cast(g.op("Sub", total, g.integers(1)), "int32")
+        longest = g.cast(g.op("ReduceMax", total, keepdims=0), "int32")
+        return last, longest
+
+    def gqa_attention(
+        self,
+        g: GraphBuilder,
+        q: str,
+        k: str,
+        v: str,
+        cache: KeyValueCache,
+        context: tuple[str, ...],
+        layout: HeadLayout,
+    ) -> tuple[str, str, str]:
+        """GroupQueryAttention: the new keys and values are written into the cache of fixed capacity."""
+        last, longest = context
+        o, key, value = g.ops(
+            "GroupQueryAttention",
+            q,
+            k,
+            v,
+            cache.key,
+            cache.value,
+            last,
+            longest,
+            outputs=3,
+            domain=MICROSOFT,
+            num_heads=layout.heads,
+            kv_num_heads=layout.kv_heads,
+        )
+        return o, key, value
+
+    def picture_attention(self, g: GraphBuilder, q: str, k: str, v: str, heads: int, head_dim: int) -> str:
+        """MultiHeadAttention takes heads side by side: no transposes."""
+        return g.op("MultiHeadAttention", q, k, v, domain=MICROSOFT, num_heads=heads)
+
+    def experts(
+        self, g: GraphBuilder, x: str, router_logits: str, weights: ExpertWeights, chosen: int, name: str
+    ) -> str:
+        """MoE with gate and up rows interleaved, the one layout its CPU kernel takes."""
+        count, inner, hidden = weights.gate.shape
+        gate_up = np.stack([weights.gate, weights.up], axis=2).reshape(count, 2 * inner, hidden)
+        return g.op(
+            "MoE",
+            x,
+            g.reshape(router_logits, -1, count),
+            g.weight(f"{name}.gate_up", gate_up),
+            "",
+            g.weight(f"{name}.down", weights.down),
+            domain=MICROSOFT,
+            k=chosen,
+            activation_type="swiglu",
+            swiglu_fusion=1,
+            activation_alpha=1.0,
+            activation_beta=0.0,
+            normalize_routing_weights=1,
+        )

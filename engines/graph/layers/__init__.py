@@ -1,0 +1,1 @@
+"""The decoder's layers, each described once in terms of a dialect's rows."""
