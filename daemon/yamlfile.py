@@ -61,7 +61,7 @@ def nearest(word: str, known: Sequence[str]) -> str:
 def located(problems: Sequence[tuple[KeyPath, str]]) -> PydanticCustomError:
     """An error for validators: each message with the path of the key to blame, relative to the model."""
     text = "; ".join(message for _, message in problems).replace("{", "(").replace("}", ")")
-    return PydanticCustomError("located", text, {"problems": [(list(path), text) for path, text in problems]})  # type: ignore[arg-type]  # pydantic types the template as a literal
+    return PydanticCustomError("located", text, {"problems": [(list(path), text) for path, text in problems]})
 
 
 class Strict(BaseModel):
