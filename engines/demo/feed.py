@@ -1,0 +1,57 @@
+"""Training and held-out examples: parts drawn on the fly, never a fixed set.
+
+Batch `k` of a seed is always the same, whoever draws it. Does not know torch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lineside.engines.demo.crops import part_crops, seen
+from lineside.engines.demo.truth import PartTruth, balanced_truth
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Parts and, by region, what the engine sees of the first so many (parts, height, width, 3)."""
+
+    truths: tuple[PartTruth, ...]
+    pictures: dict[str, npt.NDArray[np.uint8]]
+
+
+Shares = dict[str, int]
+
+
+def draw_batch(seed: int, number: int, shares: Shares) -> Batch:
+    """Batch `number` of the stream that `seed` starts, with `shares[region]` pictures of each region."""
+    rng = np.random.default_rng((seed, number))
+    truths = tuple(balanced_truth(rng) for _ in range(max(shares.values())))
+    crops = [part_crops(truth, rng) for truth in truths]
+    return Batch(truths, {r: np.stack([seen(crop[r]) for crop in crops[:n]]) for r, n in shares.items()})
+
+
+def _draw_forever(queue: Any, seed: int, start: int, stop: int, shares: Shares) -> None:
+    cv2.setNumThreads(1)
+    for number in range(start, stop):
+        queue.put(draw_batch(seed, number, shares))
+
+
+def batches(seed: int, start: int, stop: int, shares: Shares) -> Generator[Batch, None, None]:
+    """Batches `start` to `stop`, drawn ahead by one background process."""
+    context = multiprocessing.get_context("spawn")
+    queue: Any = context.Queue(maxsize=6)
+    worker = context.Process(target=_draw_forever, args=(queue, seed, start, stop, shares), daemon=True)
+    worker.start()
+    try:
+        for _ in range(start, stop):
+            yield queue.get(timeout=600)
+    finally:
+        worker.terminate()
+        worker.join()
