@@ -190,6 +190,7 @@ class Result:
     """The record of an inspection as stored. `sequence` is the device's one cursor (outbox row id).
 
     `prev_hash` and `row_hash` chain the rows: sha256 over the canonical JSON of the record.
+    `evidence_lost`: pictures were to be kept and could not be written; the verdict stands.
     """
 
     sequence: int
@@ -198,6 +199,7 @@ class Result:
     evidence: tuple[EvidenceRef, ...]
     prev_hash: str
     row_hash: str
+    evidence_lost: bool = False
 
     @property
     def result_id(self) -> str:

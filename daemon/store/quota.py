@@ -1,0 +1,79 @@
+"""Keeps the pictures within their quota, makes room on a full disk, and squares files with rows at start.
+
+Everything here runs in the writer's thread, or before it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from sqlalchemy import Engine
+
+from lineside.daemon.store import retention
+from lineside.daemon.store.evidence import EvidenceFiles
+from lineside.daemon.store.retention import Victim
+
+ROOM_BYTES = 16 * 2**20
+"""What is freed at a time when the disk itself is full."""
+SLACK = 0.02
+"""Share of the quota freed beyond need, so that not every part evicts."""
+
+
+class EvidenceQuota:
+    """Bounds the bytes of kept pictures to `quota_bytes`."""
+
+    def __init__(self, engine: Engine, files: EvidenceFiles, quota_bytes: int) -> None:
+        self._engine = engine
+        self._files = files
+        self._quota_bytes = quota_bytes
+        self._removed: dict[str, Victim] = {}
+
+    def sweep(self, *, adopt: bool) -> int:
+        """Squares the files with the rows; gives the number of rows that lost their file.
+
+        Unfinished files and, unless `adopt`, complete files that no row names (a crash came between the
+        two) are removed.
+        """
+        total_bytes = lost = 0
+        with self._engine.begin() as connection:
+            for prefix, found in self._files.listing():
+                strangers, missing = retention.reconcile(connection, prefix, found, adopt=adopt)
+                lost += missing
+                for evidence_id in strangers:
+                    self._files.remove(evidence_id)
+                    del found[evidence_id]
+                total_bytes += sum(found.values())
+            retention.recount(connection, total_bytes)
+        return lost
+
+    def enforce(self) -> None:
+        """Removes pictures until the quota holds. A row says EVICTED before its file goes."""
+        if self._removed:
+            # A picture that came again meanwhile has its file again, and stays.
+            gone = [one for one in self._removed.values() if not self._files.path(one.evidence_id).exists()]
+            with self._engine.begin() as connection:
+                retention.mark_evicted(connection, gone)
+            self._removed.clear()
+        while True:
+            with self._engine.begin() as connection:
+                excess = retention.kept_bytes(connection) - self._quota_bytes
+                if excess <= 0:
+                    return
+                chosen = retention.victims(connection, excess + int(SLACK * self._quota_bytes))
+                if not chosen:
+                    return
+                retention.mark_evicted(connection, chosen)
+            for victim in chosen:
+                self._files.remove(victim.evidence_id)
+
+    def make_room(self, spare: Set[str]) -> None:
+        """Frees room on a full disk, but for the files in `spare`, which rows about to be written name.
+
+        Files go first here, since no row can be written; `enforce` marks them later. A crash in between
+        leaves rows that `sweep` finds to be MISSING their file.
+        """
+        with self._engine.begin() as connection:
+            chosen = retention.victims(connection, ROOM_BYTES, passed_over=spare | self._removed.keys())
+        for victim in chosen:
+            if self._files.remove(victim.evidence_id):
+                self._removed[victim.evidence_id] = victim
