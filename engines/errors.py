@@ -31,3 +31,7 @@ class UndecodableAnswer(EngineError):
 
 class BadImage(EngineError):
     """A picture the engine cannot take: wrong shape, type, or an aspect ratio out of range."""
+
+
+class BadQuestion(EngineError):
+    """A prompt or a grammar that nobody could answer: a broken pattern, no allowed value."""
