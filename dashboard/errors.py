@@ -1,0 +1,24 @@
+"""Pages for what went wrong: what is missing, why, and the way on. Knows no device."""
+
+from __future__ import annotations
+
+from flask import Flask, render_template
+from werkzeug.exceptions import HTTPException
+
+KNOWN = {404: "error_404", 405: "error_405", 400: "error_400"}
+
+
+def page(status: int, key: str, hint: str, detail: str = "") -> tuple[str, int]:
+    """An error page; `key` and `hint` name texts, `detail` is shown as it is (escaped)."""
+    return render_template("errors/error.html", status=status, key=key, hint=hint, detail=detail), status
+
+
+def register(app: Flask) -> None:
+    """Designed pages instead of the framework's bare ones."""
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> tuple[str, int]:
+        code = error.code or 500
+        key = KNOWN.get(code, "error_500" if code >= 500 else "error_400")
+        hint = {"error_404": "error_404_hint", "error_500": "error_500_hint"}.get(key, "")
+        return page(code, key, hint)
