@@ -1,0 +1,75 @@
+"""The tight box of a part at full resolution: where it rises half way from the belt to its own rim.
+
+Recipes place their regions relative to this box, so it must hold within a few pixels.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.daemon.triggers.motion.background import Levels
+from lineside.daemon.triggers.motion.rect import Rect
+from lineside.daemon.triggers.options import Polarity
+from lineside.daemon.values import Picture
+
+LEAST_PIXELS = 3
+"""An edge line of fewer pixels is noise, or the very tip of a rounded corner."""
+
+
+def tight_box(
+    image: Picture, coarse: Rect, background: NDArray[np.float32], polarity: Polarity, threshold: float
+) -> Rect:
+    """The box in pixels of `image`, a crop around one part.
+
+    `coarse`: the box found at reduced size, in the crop's pixels. `background`: (h, w, 3) levels of the empty
+    belt under the crop, of any size. Gives `coarse` where no edge is found.
+    """
+    height, width = image.shape[:2]
+    belt = cv2.resize(background, (width, height), interpolation=cv2.INTER_LINEAR)
+    difference = _difference(cv2.GaussianBlur(image, (3, 3), 0).astype(np.float32) - belt, polarity)
+    raised = (difference > threshold).astype(np.uint8)
+    rim = _rim_level(difference, raised, threshold)
+    raised = (difference > max(threshold, rim / 2)).astype(np.uint8)
+    own = _largest(raised, coarse)
+    if own is None:
+        return coarse
+    across, down = own.sum(axis=0), own.sum(axis=1)
+    columns, rows = np.flatnonzero(across >= LEAST_PIXELS), np.flatnonzero(down >= LEAST_PIXELS)
+    if len(columns) == 0 or len(rows) == 0:
+        return coarse
+    return Rect(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
+def _difference(delta: NDArray[np.float32], polarity: Polarity) -> Levels:
+    if polarity == "auto":
+        return np.asarray(np.abs(delta).max(axis=2), dtype=np.float32)
+    mean = np.asarray(delta.mean(axis=2), dtype=np.float32)
+    return mean if polarity == "bright" else -mean
+
+
+def _rim_level(difference: Levels, raised: NDArray[np.uint8], threshold: float) -> float:
+    """By how much the part differs from the belt just inside its outline."""
+    filled = cv2.morphologyEx(raised, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    depth = max(3, round(min(difference.shape) / 40))
+    inner = cv2.erode(filled, np.ones((2 * depth + 1, 2 * depth + 1), np.uint8), borderValue=0)
+    deeper = cv2.erode(inner, np.ones((2 * depth + 1, 2 * depth + 1), np.uint8), borderValue=0)
+    ring = (inner > 0) & (deeper == 0)
+    return float(np.median(difference[ring])) if ring.any() else threshold
+
+
+def _largest(raised: NDArray[np.uint8], coarse: Rect) -> NDArray[np.bool_] | None:
+    """The pixels of the part: pieces large enough to matter that lie in the coarse box."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(raised, connectivity=8)
+    if count < 2:
+        return None
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    keep = np.zeros(count, bool)
+    for label in range(1, count):
+        x, y, w, h = (float(v) for v in stats[label, :4])
+        piece = Rect(x, y, x + w, y + h)
+        keep[label] = sizes[label - 1] >= 0.02 * sizes.max() and piece.inside(coarse.grown(6)) > 0.5
+    if not keep.any():
+        return None
+    return np.asarray(keep[labels])

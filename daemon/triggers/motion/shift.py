@@ -1,0 +1,70 @@
+"""How far everything moved between two looks: parts on one belt move together.
+
+Tries what the edges suggest and keeps the shift under which most of what was seen is seen again. Edges at the
+view's border say nothing: the part goes on outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lineside.daemon.triggers.motion.rect import Rect, touches
+
+FAR = 1e5
+RELUCTANCE = 0.3
+"""Likeness that a shift loses for differing from the expected one by the view's longer side."""
+
+Shift = tuple[float, float]
+
+
+def seen_after(rect: Rect, shift: Shift, view: Rect, margin: float) -> tuple[Rect, Rect]:
+    """Where a thing is expected after a shift, inside the view: as it was, and as it may go on outside."""
+    border = touches(rect, view, margin)
+    longer = Rect(
+        rect.x0 - FAR if border.left else rect.x0,
+        rect.y0 - FAR if border.top else rect.y0,
+        rect.x1 + FAR if border.right else rect.x1,
+        rect.y1 + FAR if border.bottom else rect.y1,
+    )
+    return rect.moved(*shift).common(view), longer.moved(*shift).common(view)
+
+
+def likeness_after(before: Rect, after: Rect, shift: Shift, view: Rect, margin: float) -> float:
+    """How well `after` is `before` moved by `shift`, 0 to 1."""
+    return max(expected.likeness(after) for expected in seen_after(before, shift, view, margin))
+
+
+def common_shift(
+    before: Sequence[Rect], after: Sequence[Rect], expected: Shift, view: Rect, margin: float
+) -> Shift:
+    """The shift that explains most of what is seen; `expected` where nothing says otherwise."""
+    if not before or not after:
+        return expected
+    reach = max(view.width, view.height)
+
+    def worth(shift: Shift) -> float:
+        found = sum(max(likeness_after(b, a, shift, view, margin) for a in after) for b in before)
+        off = abs(shift[0] - expected[0]) + abs(shift[1] - expected[1])
+        return found - RELUCTANCE * off / reach
+
+    return max(dict.fromkeys(_suggested(before, after, expected, view, margin)), key=worth)
+
+
+def _suggested(
+    before: Sequence[Rect], after: Sequence[Rect], expected: Shift, view: Rect, margin: float
+) -> Iterable[Shift]:
+    yield expected
+    yield (0.0, 0.0)
+    for b in before:
+        at_b = touches(b, view, margin)
+        for a in after:
+            at_a = touches(a, view, margin)
+            across = [
+                *([] if at_b.left or at_a.left else [a.x0 - b.x0]),
+                *([] if at_b.right or at_a.right else [a.x1 - b.x1]),
+            ] or [expected[0]]
+            down = [
+                *([] if at_b.top or at_a.top else [a.y0 - b.y0]),
+                *([] if at_b.bottom or at_a.bottom else [a.y1 - b.y1]),
+            ] or [expected[1]]
+            yield from ((dx, dy) for dx in across for dy in down)
