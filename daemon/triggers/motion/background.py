@@ -43,11 +43,7 @@ class Background:
             self._age = np.zeros(small.shape[:2], np.int32)
         else:
             self._levels *= self._gain(small)
-        delta = small - self._levels
-        if self._polarity == "auto":
-            return np.asarray(np.abs(delta).max(axis=2), dtype=np.float32)
-        mean = np.asarray(delta.mean(axis=2), dtype=np.float32)
-        return mean if self._polarity == "bright" else -mean
+        return part_difference(small, self._levels, self._polarity)
 
     @property
     def levels(self) -> Reduced:
@@ -59,25 +55,28 @@ class Background:
         """Takes the frame in. `raised`: differs from the background; `parts`: may belong to a part."""
         assert self._levels is not None, "difference comes first"
         assert self._age is not None
-        around = cv2.dilate(raised.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        free = ~around
-        self._levels[free] += LEARNING_RATE * (small[free] - self._levels[free])
+        around = cv2.dilate(raised.view(np.uint8), np.ones((5, 5), np.uint8))
+        cv2.accumulateWeighted(small, self._levels, LEARNING_RATE, mask=1 - around)
         if self._before is not None:
-            still = np.abs(small - self._before).max(axis=2) < STILL_LEVEL
-            stranded = raised & ~parts & still
-            self._age = np.where(stranded, self._age + 1, 0).astype(np.int32)
+            still = (
+                largest_channel(np.asarray(cv2.absdiff(small, self._before), dtype=np.float32)) < STILL_LEVEL
+            )
+            self._age += 1
+            self._age *= raised & ~parts & still
             absorbed = self._age > ABSORBED_AFTER
-            self._levels[absorbed] = small[absorbed]
+            if absorbed.any():
+                self._levels[absorbed] = small[absorbed]
         self._before = small
-        self._parts = around
+        self._parts = around > 0
 
     def _gain(self, small: Reduced) -> float:
         """How much brighter the light is than it was: the same everywhere, and quick."""
         known = self._levels
         assert known is not None
-        free = slice(None) if self._parts is None else ~self._parts
-        now, then = small[free].reshape(-1)[::5], known[free].reshape(-1)[::5]
+        now, then = small[::4, ::4, 1], known[::4, ::4, 1]  # green is enough
         usable = then > 8
+        if self._parts is not None:
+            usable &= ~self._parts[::4, ::4]
         if np.count_nonzero(usable) < 50:
             return 1.0
         return float(np.clip(np.median(now[usable] / then[usable]), 0.7, 1.4))
@@ -118,3 +117,21 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Where `flags` are true in a row: start, end (not included)."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
     return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def largest_channel(levels: NDArray[np.float32]) -> Levels:
+    """The largest of the three colours, pixel by pixel."""
+    return np.asarray(
+        np.maximum(np.maximum(levels[..., 0], levels[..., 1]), levels[..., 2]), dtype=np.float32
+    )
+
+
+def part_difference(image: NDArray[np.float32], belt: NDArray[np.float32], polarity: Polarity) -> Levels:
+    """By how many grey levels each pixel differs from the belt the way parts do; else 0 or less."""
+    if polarity == "auto":
+        return largest_channel(np.asarray(cv2.absdiff(image, belt), dtype=np.float32))
+    delta = cv2.subtract(image, belt)
+    mean = (delta[..., 0] + delta[..., 1] + delta[..., 2]) * np.float32(
+        1 / 3 if polarity == "bright" else -1 / 3
+    )
+    return np.asarray(mean, dtype=np.float32)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside.daemon.triggers.motion.background import Levels
+from lineside.daemon.triggers.motion.background import Levels, part_difference
 from lineside.daemon.triggers.motion.rect import Rect
 from lineside.daemon.triggers.options import Polarity
 from lineside.daemon.values import Picture
@@ -27,8 +27,10 @@ def tight_box(
     belt under the crop, of any size. Gives `coarse` where no edge is found.
     """
     height, width = image.shape[:2]
-    belt = cv2.resize(background, (width, height), interpolation=cv2.INTER_LINEAR)
-    difference = _difference(cv2.GaussianBlur(image, (3, 3), 0).astype(np.float32) - belt, polarity)
+    belt = np.asarray(
+        cv2.resize(background, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
+    difference = part_difference(cv2.GaussianBlur(image, (3, 3), 0).astype(np.float32), belt, polarity)
     raised = (difference > threshold).astype(np.uint8)
     rim = _rim_level(difference, raised, threshold)
     raised = (difference > max(threshold, rim / 2)).astype(np.uint8)
@@ -40,13 +42,6 @@ def tight_box(
     if len(columns) == 0 or len(rows) == 0:
         return coarse
     return Rect(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-
-
-def _difference(delta: NDArray[np.float32], polarity: Polarity) -> Levels:
-    if polarity == "auto":
-        return np.asarray(np.abs(delta).max(axis=2), dtype=np.float32)
-    mean = np.asarray(delta.mean(axis=2), dtype=np.float32)
-    return mean if polarity == "bright" else -mean
 
 
 def _rim_level(difference: Levels, raised: NDArray[np.uint8], threshold: float) -> float:
