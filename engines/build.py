@@ -20,6 +20,7 @@ from lineside.engines.graph.builder import GraphBuilder, WeightsFile
 from lineside.engines.graph.decoder import describe_decoder
 from lineside.engines.graph.dialects.base import Dialect, RecurrentLayout
 from lineside.engines.graph.dialects.onnxruntime import OnnxRuntimeDialect
+from lineside.engines.graph.dialects.plain import PlainDialect
 from lineside.engines.graph.vision import describe_vision
 from lineside.engines.weights import Checkpoint, open_checkpoint
 
@@ -52,8 +53,8 @@ def build_graphs(
 ) -> GraphFiles:
     """Writes `decoder.onnx` and, for a multimodal model, `vision.onnx` into `out_dir`.
 
-    `linear_attention`: the operator of the onnxruntime dialect that runs the delta rule: `linear_attention` for
-    CPUs, `gated_delta_net` for CUDA.
+    `linear_attention`: the operator of the onnxruntime dialect that runs the delta rule:
+    `linear_attention` for CPUs, `gated_delta_net` for CUDA.
 
     Raises:
         UnsupportedModel: the checkpoint cannot be read, or asks for something the builder does not implement.
@@ -89,6 +90,8 @@ def choose_dialect(name: DialectName, linear_attention: LinearAttentionOperator)
     """
     if name == "onnxruntime":
         return OnnxRuntimeDialect(linear_attention)
+    if name == "plain":
+        return PlainDialect()
     raise UnsupportedModel(f"dialect is {name!r}; supported: onnxruntime, plain.")
 
 

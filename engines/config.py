@@ -1,8 +1,8 @@
-"""Reads a Qwen3.5 checkpoint's `config.json` into frozen values, and refuses what the graph builder does not implement.
+"""Reads a Qwen3.5 checkpoint's `config.json` into frozen values, and refuses what cannot be built.
 
-Every value that changes the mathematics is read here and nowhere else. A missing size is an error, never a
-plausible default; the few switches that checkpoints leave out take the architecture's own default. Does not know
-weights, graphs or runtimes.
+Every value that changes the mathematics is read here and nowhere else. A missing size is an error, never
+a plausible default; the few switches that checkpoints leave out take the architecture's own default. Does
+not know weights, graphs or runtimes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ class MoeConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextRopeConfig:
-    """Interleaved multimodal rotary positions. `rotary_dim`: how much of a head turns; sections (t, h, w) sum to half."""
+    """Interleaved multimodal rotary positions.
+
+    `rotary_dim`: how many values of a head turn; `sections`: pairs for time, height and width.
+    """
 
     theta: float
     rotary_dim: int
@@ -249,7 +252,7 @@ class _Section:
         return self.size(key)
 
     def expect(self, key: str, *supported: object, default: object) -> object:
-        """The value of a switch, which must be one of those implemented; `default` where the file leaves it out."""
+        """The value of a switch, one of those implemented; `default` where the file leaves it out."""
         value = self.values.get(key, default)
         if value not in supported or type(value) not in {type(s) for s in supported}:
             raise self.refuse(key, value, " or ".join(json.dumps(s) for s in supported))

@@ -1,7 +1,8 @@
 """Reads a checkpoint's tensors one at a time from safetensors files, with no PyTorch.
 
-One file or several shards with an index. Nothing is read before it is asked for, and nothing is kept. Knows the
-prefixes that the same tensor has in different checkpoints; does not know graphs or what a tensor means.
+One file or several shards with an index. Nothing is read before it is asked for, and nothing is kept.
+Knows the prefixes that the same tensor has in different checkpoints; does not know graphs or what a tensor
+means.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Checkpoint:
 
         Raises:
             MissingTensor: not in the checkpoint.
-            UnsupportedModel: another shape than the configuration says, another type than a float, a damaged file.
+            UnsupportedModel: another shape than the configuration says, not a float, or a damaged file.
         """
         stored = self._require(name)
         try:
@@ -95,7 +96,7 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in `folder`: `model.safetensors.index.json` with its shards, or every `*.safetensors` there.
+    """The checkpoint in `folder`: an index with its shards, or every `*.safetensors` there.
 
     Raises:
         UnsupportedModel: no such files, a shard missing, or a file cut short.

@@ -63,7 +63,7 @@ class WeightsFile:
             ("length", str(array.nbytes)),
         ):
             tensor.external_data.add(key=key, value=value)
-        self._file.write(memoryview(np.ascontiguousarray(array)).cast("B"))
+        self._file.write(np.ascontiguousarray(array).data)
 
 
 class GraphBuilder:
@@ -83,7 +83,7 @@ class GraphBuilder:
 
     @contextmanager
     def scope(self, *parts: str) -> Iterator[None]:
-        """Names given inside begin with `parts`, so that profiles and error messages say where a node belongs."""
+        """Names given inside begin with `parts`: profiles and error messages say where a node belongs."""
         outer = self._scope
         self._scope = (*outer, *parts)
         try:
@@ -97,6 +97,10 @@ class GraphBuilder:
         body._names = self._names
         body._scope = (*self._scope, name)
         return body
+
+    def fresh(self, name: str) -> str:
+        """A name nothing else has, for an input of a subgraph."""
+        return self._unique(name)
 
     def input(self, name: str, kind: ElementType, shape: Shape) -> str:
         """Declares an input."""
@@ -138,18 +142,18 @@ class GraphBuilder:
         """A constant float32 scalar."""
         return self.constant(np.array(value, np.float32))
 
-    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Adds a node with one output and gives its name; an empty input is an optional one left out."""
         return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
 
     def ops(
-        self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: object
+        self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any
     ) -> tuple[str, ...]:
         """Adds a node with several outputs and gives their names."""
         return self.ops_at(kind, *inputs, wanted=range(outputs), domain=domain, **attributes)
 
     def ops_at(
-        self, kind: str, *inputs: str, wanted: Sequence[int], domain: str = "", **attributes: object
+        self, kind: str, *inputs: str, wanted: Sequence[int], domain: str = "", **attributes: Any
     ) -> tuple[str, ...]:
         """Adds a node of which only the `wanted` outputs, by place, are used; gives their names."""
         name = self._unique(kind)

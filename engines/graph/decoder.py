@@ -6,8 +6,6 @@ docs/engine-bundle.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lineside.engines.config import DenseMlpConfig, TextConfig
 from lineside.engines.graph.builder import GraphBuilder
 from lineside.engines.graph.dialects.base import Angles, Dialect, KeyValueCache
@@ -40,7 +38,9 @@ def describe_decoder(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, 
         "embed_tokens", checkpoint.read("embed_tokens.weight", (config.vocab_size, config.hidden))
     )
     hidden = _embed(g, embedding, ids, image_embeds, image_index)
-    attended = (state for kind, state in zip(config.layer_types, states, strict=True) if kind == "full_attention")
+    attended = (
+        state for kind, state in zip(config.layer_types, states, strict=True) if kind == "full_attention"
+    )
     first_cache = next(attended, None)
     context = dialect.cache_context(g, ids, past_length, KeyValueCache(*first_cache)) if first_cache else ()
 
@@ -112,36 +112,32 @@ def _head(
     return g.op("Reshape", flat, shape)
 
 
-StateShape = Callable[[str], list[int | str]]
-
-
-def _state_shapes(dialect: Dialect, config: TextConfig, layer: int) -> dict[str, StateShape]:
-    """The states of one layer by name; each shape is a function of the cache axis' name."""
+def _state_shapes(
+    dialect: Dialect, config: TextConfig, layer: int, cache_axis: str
+) -> dict[str, list[int | str]]:
+    """The states of one layer: name → shape."""
     if config.layer_types[layer] == "full_attention":
-
-        def cache(axis: str) -> list[int | str]:
-            return ["B", config.kv_heads, axis, config.head_dim]
-
+        cache: list[int | str] = ["B", config.kv_heads, cache_axis, config.head_dim]
         return {"key": cache, "value": cache}
     sizes = config.linear
     dims = [sizes.key_dim, sizes.value_dim]
     if dialect.recurrent_layout == "VK":
         dims.reverse()
     return {
-        "conv": lambda _: ["B", sizes.conv_kernel - 1, sizes.conv_channels],
-        "recurrent": lambda _: ["B", sizes.value_heads, *dims],
+        "conv": ["B", sizes.conv_kernel - 1, sizes.conv_channels],
+        "recurrent": ["B", sizes.value_heads, *dims],
     }
 
 
 def _past(g: GraphBuilder, dialect: Dialect, config: TextConfig, layer: int) -> tuple[str, str]:
     first, second = (
-        g.input(f"past.{layer}.{name}", "float32", shape("S"))
-        for name, shape in _state_shapes(dialect, config, layer).items()
+        g.input(f"past.{layer}.{name}", "float32", shape)
+        for name, shape in _state_shapes(dialect, config, layer, "S").items()
     )
     return first, second
 
 
 def _present(g: GraphBuilder, dialect: Dialect, config: TextConfig, layer: int, values: list[str]) -> None:
-    shapes = _state_shapes(dialect, config, layer)
+    shapes = _state_shapes(dialect, config, layer, dialect.present_cache_axis)
     for value, (name, shape) in zip(values, shapes.items(), strict=True):
-        g.output(f"present.{layer}.{name}", value, "float32", shape(dialect.present_cache_axis))
+        g.output(f"present.{layer}.{name}", value, "float32", shape)

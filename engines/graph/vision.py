@@ -44,10 +44,18 @@ def describe_vision(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, c
                 "Add",
                 x,
                 _linear(
-                    g, dialect, checkpoint, f"{name}.mlp.linear_fc2", config.intermediate, config.hidden, inner
+                    g,
+                    dialect,
+                    checkpoint,
+                    f"{name}.mlp.linear_fc2",
+                    config.intermediate,
+                    config.hidden,
+                    inner,
                 ),
             )
-    g.output("image_embeds", _merge(g, dialect, checkpoint, config, x), "float32", ["B", "M", config.out_hidden])
+    g.output(
+        "image_embeds", _merge(g, dialect, checkpoint, config, x), "float32", ["B", "M", config.out_hidden]
+    )
 
 
 def _positions(g: GraphBuilder, checkpoint: Checkpoint, config: VisionConfig, index: str, weight: str) -> str:
@@ -85,7 +93,7 @@ def _attention(
 
 
 def _merge(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, config: VisionConfig, x: str) -> str:
-    """Neighbouring patches (already side by side in merge order) become one embedding of the decoder's width."""
+    """Neighbouring patches (side by side in merge order) become one embedding of the decoder's width."""
     name, wide = "visual.merger", config.hidden * config.merge**2
     with g.scope("merger"):
         x = _layer_norm(g, checkpoint, f"{name}.norm", config.hidden, x)
@@ -105,6 +113,7 @@ def _linear(
 def _layer_norm(g: GraphBuilder, checkpoint: Checkpoint, name: str, width: int, x: str) -> str:
     short = name.rsplit(".", 1)[-1]
     scale, bias = (
-        g.weight(f"{short}.{part}", checkpoint.read(f"{name}.{part}", (width,))) for part in ("weight", "bias")
+        g.weight(f"{short}.{part}", checkpoint.read(f"{name}.{part}", (width,)))
+        for part in ("weight", "bias")
     )
     return g.op("LayerNormalization", x, scale, bias, axis=-1, epsilon=_LAYER_NORM_EPSILON)

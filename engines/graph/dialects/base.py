@@ -1,7 +1,7 @@
 """What a dialect must be able to say: one row for each operator that runtimes name differently.
 
-Shapes: `B` rows, `T` new tokens. Heads lie side by side in the last axis unless said otherwise. Everything that
-is the same in every dialect (projections' layout, gates, residuals, embeddings) stays out of here.
+Shapes: `B` rows, `T` new tokens. Heads lie side by side in the last axis unless said otherwise. Everything
+that is the same in every dialect (projections' layout, gates, residuals, embeddings) stays out of here.
 """
 
 from __future__ import annotations
@@ -100,9 +100,7 @@ class Dialect(Protocol):
         """Each head of x [B, T, heads·dim] normed with one scale [dim], times silu(gate)."""
         ...
 
-    def causal_conv(
-        self, g: GraphBuilder, x: str, weight: Floats, state: str, name: str
-    ) -> tuple[str, str]:
+    def causal_conv(self, g: GraphBuilder, x: str, weight: Floats, state: str, name: str) -> tuple[str, str]:
         """silu of a depthwise causal convolution over x [B, T, C].
 
         `weight` [C, 1, K]; `state` [B, K−1, C] holds the inputs before x. Gives (y, present state).
@@ -126,7 +124,10 @@ class Dialect(Protocol):
         ...
 
     def rotary(self, g: GraphBuilder, x: str, angles: Angles, heads: int, head_dim: int) -> str:
-        """Turns the first `angles.dim` values of each head of x [B, T, heads·head_dim], in pairs (i, i + half)."""
+        """Turns the first `angles.dim` values of each head of x [B, T, heads·head_dim].
+
+        Pairs are (i, i + half of `angles.dim`).
+        """
         ...
 
     def cache_context(

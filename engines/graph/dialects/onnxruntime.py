@@ -29,7 +29,7 @@ _L2_EPSILON = 1e-6
 class OnnxRuntimeDialect:
     """`linear_attention`: which operator runs the delta rule.
 
-    `linear_attention` is by far the faster one on a CPU; `gated_delta_net` is the one with chunked CUDA kernels.
+    `linear_attention` is by far the faster one on a CPU; `gated_delta_net` has chunked CUDA kernels.
     """
 
     linear_attention: Literal["linear_attention", "gated_delta_net"] = "linear_attention"

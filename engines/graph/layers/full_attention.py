@@ -29,8 +29,8 @@ def full_attention(
     name = f"{prefix}.self_attn"
     dim, heads, kv_heads = config.head_dim, config.heads, config.kv_heads
     q_width, kv_width, hidden = heads * dim, kv_heads * dim, config.hidden
-    # Each query head is stored with its output gate behind it. Sorted here into all queries and all gates, and laid
-    # beside keys and values, so that one product gives everything and queries and keys are neighbours.
+    # Each query head is stored with its output gate behind it. Sorted here into all queries and all gates,
+    # and laid beside keys and values, so that one product gives all and queries and keys are neighbours.
     paired = checkpoint.read(f"{name}.q_proj.weight", (2 * q_width, hidden)).reshape(heads, 2, dim, hidden)
     fused = np.concatenate(
         [
