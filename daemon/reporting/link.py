@@ -1,0 +1,174 @@
+"""Keeps a session to some broker, for ever: which broker, which protocol, how long to wait.
+
+It owns the thread `mqtt-link`. It knows nothing of what is sent over the session.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+import structlog
+
+from lineside.daemon.reporting.mqtt import Message, NotConnected, Received, Session, SessionLost
+from lineside.daemon.reporting.options import Broker, MqttOptions, Protocol
+
+_LOOK_S = 0.2
+_log = structlog.get_logger(__name__)
+
+
+class LinkState(StrEnum):
+    """What the link is doing."""
+
+    CONNECTING = "CONNECTING"
+    CONNECTED = "CONNECTED"
+    WAITING = "WAITING"  # all brokers failed; the next try is due later
+    STOPPED = "STOPPED"
+
+
+class Link:
+    """`open` starts trying, `close` ends it. `session` is the live one, or None.
+
+    `will`: makes the last will for a new session. `greet`: what is said first in a new session, before
+    anybody else may use it; it may raise SessionLost. `spread`: numbers from 0 to 1 for the backoff.
+    """
+
+    def __init__(
+        self,
+        options: MqttOptions,
+        *,
+        will: Callable[[], Message],
+        greet: Callable[[Session], None],
+        on_message: Callable[[Session, Received], None],
+        spread: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._will = will
+        self._greet = greet
+        self._on_message = on_message
+        self._spread = spread
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._session: Session | None = None
+        self._deaf_to_v5: set[Broker] = set()
+        self._thread = threading.Thread(target=self._run, name="mqtt-link", daemon=True)
+        self.state = LinkState.STOPPED
+        self.last_error = ""
+        self.connects = 0
+
+    def open(self) -> None:
+        """Starts trying; returns at once, whether or not there is a broker."""
+        self._thread.start()
+
+    def close(self, farewell: Callable[[Session], None]) -> None:
+        """Stops trying; says `farewell` and goodbye on a live session, so that the will is not spoken."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        session, self._session = self._session, None
+        if session is not None:
+            try:
+                farewell(session)
+                session.close()
+            except SessionLost as error:
+                _log.warning("mqtt_farewell_lost", why=str(error))
+                session.drop(str(error))
+        self.state = LinkState.STOPPED
+
+    def session(self) -> Session | None:
+        """The live session, or None."""
+        session = self._session
+        return None if session is None or session.ended.is_set() else session
+
+    def wait_session(self, timeout_s: float) -> Session | None:
+        """The live session as soon as there is one; None after `timeout_s`, or when the link stops."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.session() is not None or self._stop.is_set(), timeout_s)
+        return self.session()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            self.state = LinkState.CONNECTING
+            try:
+                session = self._try_all()
+            except Exception as error:  # noqa: BLE001 - the loop's edge: there must always be a next try
+                _log.error("mqtt_link_failed", exc_info=error)
+                self.last_error = repr(error)
+                session = None
+            if session is None:
+                failures += 1
+                self.state = LinkState.WAITING
+                self._stop.wait(self._options.backoff.delay(failures, self._spread()))
+                continue
+            failures = 0
+            self._live(session)
+            if not self._stop.is_set():
+                # A broker that accepts and drops at once must not be hammered.
+                self._stop.wait(self._options.backoff.delay(1, self._spread()))
+
+    def _live(self, session: Session) -> None:
+        with self._changed:
+            self._session = session
+            self.state = LinkState.CONNECTED
+            self.connects += 1
+            self._changed.notify_all()
+        while not self._stop.is_set() and not session.ended.wait(_LOOK_S):
+            pass
+        if not session.ended.is_set():
+            return  # `close` says goodbye on it
+        with self._changed:
+            self._session = None
+        session.drop(session.why_ended)
+        self.last_error = session.why_ended
+        _log.warning("mqtt_lost", broker=str(session.broker), why=session.why_ended)
+
+    def _try_all(self) -> Session | None:
+        for broker in self._options.brokers:
+            session = self._try(broker)
+            if session is not None or self._stop.is_set():
+                return session
+        return None
+
+    def _try(self, broker: Broker) -> Session | None:
+        for protocol in self._protocols(broker):
+            if self._stop.is_set():
+                return None
+            session = Session(broker, protocol, self._options, self._on_message)
+            try:
+                session.open(self._will())
+                self._greet(session)
+            except NotConnected as error:
+                self._trouble(broker, protocol, str(error))
+                if error.silent and protocol is Protocol.V5:
+                    self._deaf_to_v5.add(broker)
+                if not (error.silent or error.old_protocol):
+                    return None  # no broker there, or it does not want us: another protocol changes nothing
+                continue
+            except SessionLost as error:
+                session.drop(str(error))
+                self._trouble(broker, protocol, str(error))
+                return None
+            except BaseException:
+                session.drop("the greeting failed")
+                raise
+            if protocol is Protocol.V5:
+                self._deaf_to_v5.discard(broker)
+            _log.info("mqtt_connected", broker=str(broker), protocol=protocol.value)
+            return session
+        return None
+
+    def _protocols(self, broker: Broker) -> tuple[Protocol, ...]:
+        """The new one first, except where a broker once left it without an answer: that costs a timeout."""
+        if broker.protocol is not None:
+            return (broker.protocol,)
+        if broker in self._deaf_to_v5:
+            return (Protocol.V311, Protocol.V5)
+        return (Protocol.V5, Protocol.V311)
+
+    def _trouble(self, broker: Broker, protocol: Protocol, why: str) -> None:
+        self.last_error = why
+        _log.warning("mqtt_not_connected", broker=str(broker), protocol=protocol.value, why=why)
