@@ -161,7 +161,7 @@ def _copy_checkpoint_files(checkpoint_dir: Path, folder: Path) -> None:
 
 
 def _chat_template(checkpoint_dir: Path) -> str:
-    """The checkpoint's template: a file of its own, or inside one of the JSON files older checkpoints have."""
+    """The checkpoint's template: a file of its own, or inside a JSON file, as older checkpoints have it."""
     plain = checkpoint_dir / "chat_template.jinja"
     if plain.is_file():
         return plain.read_text("utf-8")
