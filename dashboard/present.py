@@ -24,6 +24,8 @@ CLASSES: Mapping[Verdict, str] = {
 
 MOST_BARS = 6
 """Answers drawn for one question; what is left is counted."""
+MARGIN = 0.2
+"""Of the part's larger side, shown around it."""
 LONGEST_PART_ID = 80
 QUIET_AFTER_S = 30.0
 """Without a new part for this long, the newest verdict is shown hollow: it is the last, not the present."""
@@ -67,11 +69,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A picture with its marks. `unit` is the text height that suits its size, in its pixels."""
+    """A picture with its marks. `view` is what of it to show: x, y, width, height in its pixels.
+
+    `unit` is the text height that suits `view`, in the picture's pixels.
+    """
 
     evidence: Evidence
-    width: int
-    height: int
+    view: tuple[float, float, float, float]
     unit: float
     marks: tuple[Mark, ...]
 
@@ -85,6 +89,11 @@ class Presenter:
     def t(self, key: str, **values: object) -> str:
         """The words of a key."""
         return text(self.language, key, **values)
+
+    def reason(self, code: str) -> str:
+        """A reason code in words; the code itself where it is newer than this software."""
+        words = LANGUAGES[self.language].get(f"reason_{code}")
+        return words if words is not None else short(code, 24)
 
     def before(self, key: str, placeholder: str) -> str:
         """The words of a key before its placeholder, for a template that draws the placeholder itself."""
@@ -126,6 +135,10 @@ class Presenter:
         local = when.astimezone(self.zone)
         words = f"{local:%H:%M:%S}"
         return f"{words}{self.t('decimal')}{local.microsecond // 1000:03d}" if precise else words
+
+    def minute(self, when: datetime | None) -> str:
+        """Local time of day, to the minute."""
+        return f"{when.astimezone(self.zone):%H:%M}" if when else "–"
 
     def moment(self, when: datetime | None) -> str:
         """Local date and time with the zone, to the millisecond."""
@@ -172,14 +185,17 @@ def questions(result: Result, card: RecipeCard) -> tuple[Question, ...]:
     return tuple(_question(o, card, defects, blamed, result) for o in result.outcomes)
 
 
-def overlay(result: Result) -> Overlay | None:
-    """The judged frame with regions, part and findings drawn; a bare crop where no frame was kept."""
+def overlay(result: Result, *, near: bool = False) -> Overlay | None:
+    """The judged frame with regions, part and findings drawn; a bare crop where no frame was kept.
+
+    `near` shows the part with what is around it instead of the whole frame, where the part was located.
+    """
     frame = result.frame
     if frame is None or frame.width <= 0 or frame.height <= 0:
         crop = result.crop
         if crop is None or crop.width <= 0 or crop.height <= 0:
             return None
-        return Overlay(crop, crop.width, crop.height, _unit(crop), ())
+        return Overlay(crop, (0.0, 0.0, float(crop.width), float(crop.height)), _unit(crop.width), ())
     tones = {f.ask: "not_ok" for f in result.findings if f.is_defect}
     for reason in result.reasons:
         tones.setdefault(reason.ask, css_class(result.verdict))
@@ -189,7 +205,8 @@ def overlay(result: Result) -> Overlay | None:
     for outcome in result.outcomes:
         if outcome.box is not None and outcome.box != (0.0, 0.0, 1.0, 1.0):
             tone = tones.get(outcome.ask, "region")
-            words = f"{outcome.ask} {outcome.value}".strip()
+            # The answer stands beside the picture: over it, only what is wrong is spelt out.
+            words = outcome.ask if tone == "region" else f"{outcome.ask} {outcome.value}".strip()
             boxes[outcome.box] = (words, tone)
     for finding in result.findings:
         if finding.box is not None and finding.is_defect and finding.box != (0.0, 0.0, 1.0, 1.0):
@@ -200,7 +217,9 @@ def overlay(result: Result) -> Overlay | None:
             key=lambda mark: mark.tone not in ("part", "region"),
         )
     )
-    return Overlay(frame, frame.width, frame.height, _unit(frame), marks)
+    part = result.part_box if near else None
+    view = _around(part, frame) if part else (0.0, 0.0, float(frame.width), float(frame.height))
+    return Overlay(frame, view, _unit(view[2]), marks)
 
 
 def latest_not_ok(results: Sequence[Result], most: int) -> tuple[Result, ...]:
@@ -257,5 +276,19 @@ def _mark(box: Box, label: str, tone: str, picture: Evidence) -> Mark:
     )
 
 
-def _unit(picture: Evidence) -> float:
-    return round(max(picture.width, picture.height) / 48, 1)
+def _around(part: Box, picture: Evidence) -> tuple[float, float, float, float]:
+    """The part with a margin, widened to the picture's own shape and kept inside it."""
+    x0, y0, x1, y1 = part
+    share = min(1.0, max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN))
+    left = min(1 - share, max(0.0, (x0 + x1 - share) / 2))
+    top = min(1 - share, max(0.0, (y0 + y1 - share) / 2))
+    return (
+        round(left * picture.width, 1),
+        round(top * picture.height, 1),
+        round(share * picture.width, 1),
+        round(share * picture.height, 1),
+    )
+
+
+def _unit(width: float) -> float:
+    return round(width / 52, 1)

@@ -47,7 +47,10 @@ def overview_events() -> Response:
     """The overview's rows, anew every second."""
 
     def draw() -> Mapping[str, object]:
-        return {"rows": render_template("wall/_rows.html", rows=_rows(), **_row_words())}
+        return {
+            "rows": render_template("wall/_rows.html", rows=_rows(), **_row_words()),
+            "clock": presenter().clock(surroundings().now()),
+        }
 
     return _stream(overview_stream(draw, OVERVIEW_EVERY_S, surroundings().stopping))
 
@@ -121,7 +124,7 @@ def _context(device: FollowedDevice, station: str, seen: StationView, view: Devi
         "age": present.age_of(newest, view.now) if newest else None,
         "quiet_after": present.QUIET_AFTER_S,
         "card": card,
-        "overlay": present.overlay(newest) if newest else None,
+        "overlay": present.overlay(newest, near=True) if newest else None,
         "questions": present.questions(newest, card) if newest and card else (),
         "headline": present.headline(newest) if newest else None,
         "results": news_since(seen.results, None).results,

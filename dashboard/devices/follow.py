@@ -72,21 +72,27 @@ class Follower:
         self.break_off(older_than_s=PATIENCE_S)
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE_S
+        pause, said = FIRST_PAUSE_S, ""
         while not self._stop.is_set():
             before = self._memory.cursor
             try:
                 self._follow()
             except grpc.RpcError as error:
                 if not self._stop.is_set():
-                    self._memory.watch_failed(words_for(error))
-                    log.info("watch ended", device=str(self._channel.address), error=words_for(error))
+                    words = words_for(error)
+                    self._memory.watch_failed(words)
+                    if words != said:
+                        log.info("watch ended", device=str(self._channel.address), error=words)
+                    said = words
             except Exception:
                 # The loop's edge: a device that sends nonsense must not end this thread unseen;
                 # its page greys out, and says so.
                 self._memory.watch_failed("the device sent something this dashboard does not understand")
                 log.exception("follower failed", device=str(self._channel.address))
-            pause = FIRST_PAUSE_S if self._memory.cursor != before else min(pause * 2, LONGEST_PAUSE_S)
+            if self._memory.cursor != before:
+                pause, said = FIRST_PAUSE_S, ""
+            else:
+                pause = min(pause * 2, LONGEST_PAUSE_S)
             self._stop.wait(pause)
 
     def _follow(self) -> None:
@@ -111,13 +117,17 @@ class Follower:
                 self._call = None
 
     def _take(self, result: Result) -> None:
+        self._learn(result)
+        self._memory.remember(result)
+
+    def _learn(self, result: Result) -> None:
+        """Reads the recipe that judged, once, so that no page has to wait for it."""
         try:
             if result.recipe.name:
                 self._cards.learn(result.recipe, self._channel.recipe_text)
         except grpc.RpcError as error:
-            # The picture is then shown without the recipe's regions; the next result asks again.
+            # The result is then shown without its deadline; the next one asks again.
             log.info("recipe unknown", recipe=result.recipe.name, error=words_for(error))
-        self._memory.remember(result)
 
     def _read_history(self) -> None:
         history = self._memory.new_history()
@@ -133,4 +143,6 @@ class Follower:
             enough = history.reached_yesterday and (strips_full or pages >= HISTORY_PAGES_FOR_STRIPS)
             if not token or enough or pages >= HISTORY_PAGES:
                 break
+        for ring in history.rings.values():
+            self._learn(ring[-1])
         self._memory.begin(history, whole_day=history.reached_yesterday or not token)
