@@ -1,0 +1,80 @@
+# Lineside: everything one does with a checkout. It needs Python 3.11 or newer and make; `.venv` it makes itself.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PINNED := $(PIP) install --quiet --constraint constraints.txt
+# Not built in isolation, so that the build tools, too, are the pinned ones.
+PACKAGE := $(PINNED) --no-build-isolation --editable
+BUILD_TOOLS := pip setuptools wheel grpcio-tools mypy-protobuf googleapis-common-protos
+PROTOS := $(wildcard protos/lineside/v1/*.proto)
+
+JOBS ?= 2
+PARTS ?=
+SEED ?=
+HEADLESS ?=
+ARGS ?=
+TESTS ?= tests
+PYTEST_ARGS ?=
+
+on = $(filter-out 0 no false,$(1))
+DEMO_ARGS := $(if $(PARTS),--parts $(PARTS)) $(if $(SEED),--seed $(SEED)) $(if $(call on,$(HEADLESS)),--headless) $(ARGS)
+
+.PHONY: help demo test lint parity bench protos clean
+
+help: ## this list
+	@echo "make demo [PARTS=200] [SEED=7] [HEADLESS=1] [ARGS=...]"
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(STAMPS)/runtime ## watch a line being inspected, on this machine, with nothing to prepare
+	@$(BIN)/lineside demo $(DEMO_ARGS)
+
+test: lint ## style, types, import arrows, and all tests against recorded tensors
+	@.ci/system-packages
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not parity" $(PYTEST_ARGS) $(TESTS)
+
+lint: $(STAMPS)/test ## style, types and import arrows only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy -p lineside.daemon -p lineside.engines -p lineside.dashboard
+	$(BIN)/lint-imports
+
+parity: $(STAMPS)/parity ## the graphs against torch and transformers, live (downloads both)
+	$(BIN)/python -m pytest -m parity $(PYTEST_ARGS) $(TESTS)
+
+bench: $(STAMPS)/test ## how fast: one table
+	$(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/benchmarks
+
+protos: $(STAMPS)/runtime ## make the gRPC code anew
+	$(PACKAGE) . --no-deps
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) build dist demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	rm -f $(foreach kind,*_pb2.py *_pb2.pyi *_pb2_grpc.py *_pb2_grpc.pyi,protos/lineside/v1/$(kind))
+	find daemon dashboard engines protos tests -name __pycache__ -prune -exec rm -rf {} +
+
+# What is installed, as files: a second `make` installs nothing again until what it was made from changes.
+
+$(STAMPS)/venv:
+	@.ci/make-venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/runtime: $(STAMPS)/venv pyproject.toml setup.py constraints.txt $(PROTOS)
+	@echo "installing lineside into $(VENV)" >&2
+	@$(PINNED) $(BUILD_TOOLS)
+	@$(PACKAGE) .
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/runtime
+	@echo "installing what the tests need into $(VENV)" >&2
+	@$(PACKAGE) ".[test]"
+	@touch $@
+
+$(STAMPS)/parity: $(STAMPS)/test
+	@echo "installing torch and transformers into $(VENV)" >&2
+	@$(PACKAGE) ".[test,parity]" $$(.ci/torch-source $(BIN)/python)
+	@touch $@
