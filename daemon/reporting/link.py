@@ -75,7 +75,8 @@ class Link:
                 session.close()
             except SessionLost as error:
                 _log.warning("mqtt_farewell_lost", why=str(error))
-                session.drop(str(error))
+            finally:
+                session.drop("the link was closed")
         self.state = LinkState.STOPPED
 
     def session(self) -> Session | None:

@@ -20,7 +20,7 @@ from lineside.daemon.rpc.asking import checked_expected, checked_part_id, checke
 from lineside.daemon.rpc.errors import RpcFault, bad_field, not_found, stopping
 from lineside.daemon.rpc.names import check_device, child_id, child_name
 from lineside.daemon.rpc.paging import decode_token, encode_token, page_size
-from lineside.daemon.rpc.ports import ReadsResults
+from lineside.daemon.rpc.ports import EvidenceGone, ReadsResults
 from lineside.daemon.rpc.slots import Slots
 from lineside.daemon.rpc.stations import station_of
 from lineside.daemon.values import Result, TriggerKind
@@ -91,13 +91,10 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
         arguments = {"list": "inspections", "filter": request.filter}
         size = page_size(request.page_size)
         cursor = decode_token(request.page_token, arguments)
-        before = _before(cursor)
-        # One more than asked for tells whether there is a next page.
-        found = self._results.find(comparisons, page_size=size + 1, before_sequence=before)
-        page = found[:size]
-        token = encode_token(str(page[-1].sequence), arguments) if len(found) > size else ""
+        found = self._results.find(comparisons, page_size=size, before_sequence=_before(cursor))
+        token = encode_token(str(found.next_before), arguments) if found.next_before is not None else ""
         return inspections_pb2.ListInspectionsResponse(
-            inspections=[convert.inspection(result) for result in page], next_page_token=token
+            inspections=[convert.inspection(result) for result in found.results], next_page_token=token
         )
 
     def WatchInspections(  # noqa: N802 - the contract's name
@@ -119,9 +116,10 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
         if request.offset < 0:
             raise bad_field("offset", f"{request.offset} is negative")
         with self._bounds.sending.take():
-            data = self._results.read_evidence(evidence_id)
-            if data is None:
-                raise not_found("Evidence", request.name, f"no picture '{evidence_id}' is stored (any more)")
+            try:
+                data = self._results.read_evidence(evidence_id)
+            except EvidenceGone as error:
+                raise not_found("Evidence", request.name, str(error)) from error
             if request.offset > len(data):
                 raise RpcFault(
                     grpc.StatusCode.OUT_OF_RANGE,

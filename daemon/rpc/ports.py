@@ -1,12 +1,28 @@
-"""What the gRPC services need of the store. `daemon.store` implements it; nothing here knows SQL."""
+"""What the gRPC services need of stored results. `stored.StoredResults` implements it over the store."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from lineside.daemon.rpc.filter import Comparison
 from lineside.daemon.values import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Results of a search, newest first. `next_before` goes on with it; None: there are no more.
+
+    There may be more although fewer than asked for came: a search looks at a bounded number of rows.
+    """
+
+    results: tuple[Result, ...]
+    next_before: int | None
+
+
+class EvidenceGone(LookupError):
+    """The picture is not here: never stored, removed to make room, or damaged. The message says which."""
 
 
 class ReadsResults(Protocol):
@@ -26,14 +42,14 @@ class ReadsResults(Protocol):
 
     def find(
         self, comparisons: tuple[Comparison, ...], *, page_size: int, before_sequence: int | None
-    ) -> Sequence[Result]:
-        """At most `page_size` results for which all comparisons hold, newest first."""
+    ) -> Found:
+        """At most `page_size` results older than `before_sequence` for which all comparisons hold."""
         ...
 
     def get(self, result_id: str) -> Result | None:
         """The result of that id, or None."""
         ...
 
-    def read_evidence(self, evidence_id: str) -> bytes | None:
-        """The whole file, or None where there is none (any more)."""
+    def read_evidence(self, evidence_id: str) -> bytes:
+        """The whole file. Raises EvidenceGone."""
         ...

@@ -1,13 +1,13 @@
-"""A gRPC server over a real socket, with an appliance double and results kept in memory."""
+"""A gRPC server over a real socket, with an appliance double and the real store."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -15,12 +15,14 @@ import pytest
 
 from lineside.daemon.clock import SystemClock
 from lineside.daemon.ports import CameraState, DeviceState, NotReady, StationState, UnknownName
-from lineside.daemon.rpc.filter import Comparison, matches
 from lineside.daemon.rpc.options import RpcOptions
 from lineside.daemon.rpc.server import RpcServer
+from lineside.daemon.rpc.stored import StoredResults
+from lineside.daemon.store import Store
 from lineside.daemon.values import (
     AskOutcome,
     EngineRef,
+    EvidenceImage,
     EvidenceRef,
     Finding,
     Frame,
@@ -99,57 +101,32 @@ def make_result(
     return Result(sequence, "box7", draft, evidence, "00" * 32, "ff" * 32, False)
 
 
-class MemoryResults:
-    """What the services need of the store, in memory, with the meaning the contract gives it."""
+class Shelf:
+    """Puts results into the real store, and reads as the server reads."""
 
-    def __init__(self) -> None:
-        self._rows: list[Result] = []
-        self._pictures: dict[str, bytes] = {}
-        self._changed = threading.Condition()
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reader = StoredResults(store)
+        self.last_sequence = store.last_sequence
+        self.wait_beyond = store.wait_beyond
+        self.get = store.get
 
-    def add(self, result: Result) -> None:
-        with self._changed:
-            self._rows.append(result)
-            self._changed.notify_all()
+    def add(self, result: Result, images: tuple[EvidenceImage, ...] = ()) -> Result:
+        """Stores what the result says; the store must give it the sequence that the test means."""
+        self._store.accept(result.draft.intake)
+        stored = self._store.commit(result.draft, images).result(60)
+        assert stored.sequence == result.sequence
+        return stored
 
     def add_picture(self, data: bytes) -> EvidenceRef:
-        evidence_id = hashlib.sha256(data).hexdigest()
-        self._pictures[evidence_id] = data
-        return EvidenceRef(evidence_id, "frame", None, "image/jpeg", 4, 3, len(data))
-
-    def last_sequence(self) -> int:
-        with self._changed:
-            return self._rows[-1].sequence if self._rows else 0
-
-    def since(self, sequence: int, limit: int) -> Sequence[Result]:
-        with self._changed:
-            return [row for row in self._rows if row.sequence > sequence][:limit]
-
-    def wait_beyond(self, sequence: int, timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: bool(self._rows) and self._rows[-1].sequence > sequence, timeout_s
-            )
-
-    def find(
-        self, comparisons: tuple[Comparison, ...], *, page_size: int, before_sequence: int | None
-    ) -> Sequence[Result]:
-        with self._changed:
-            rows = [row for row in reversed(self._rows) if matches(row, comparisons)]
-        return [row for row in rows if before_sequence is None or row.sequence < before_sequence][:page_size]
-
-    def get(self, result_id: str) -> Result | None:
-        with self._changed:
-            return next((row for row in self._rows if row.result_id == result_id), None)
-
-    def read_evidence(self, evidence_id: str) -> bytes | None:
-        return self._pictures.get(evidence_id)
+        image = EvidenceImage("frame", None, "image/jpeg", 4, 3, data)
+        return self.add(make_result(self.last_sequence() + 1), (image,)).evidence[0]
 
 
 class ApplianceDouble:
     """An appliance that judges at once; `hold` keeps verdicts back until `release`."""
 
-    def __init__(self, results: MemoryResults) -> None:
+    def __init__(self, results: Shelf) -> None:
         self.results = results
         self.engine_state = "READY"
         self.ready = True
@@ -292,12 +269,13 @@ class ApplianceDouble:
 
 
 @pytest.fixture
-def results() -> MemoryResults:
-    return MemoryResults()
+def results(tmp_path: Path) -> Iterator[Shelf]:
+    with Store.open(tmp_path / "store", device="box7", clock=SystemClock()) as store:
+        yield Shelf(store)
 
 
 @pytest.fixture
-def appliance(results: MemoryResults) -> ApplianceDouble:
+def appliance(results: Shelf) -> ApplianceDouble:
     return ApplianceDouble(results)
 
 
@@ -306,13 +284,13 @@ OPTIONS = RpcOptions(address="127.0.0.1:0", heartbeat_s=0.2)
 
 @pytest.fixture
 def serve(
-    appliance: ApplianceDouble, results: MemoryResults
+    appliance: ApplianceDouble, results: Shelf
 ) -> Iterator[Callable[..., tuple[RpcServer, grpc.Channel]]]:
     """Starts servers with given options; gives each with a channel to it."""
     opened: list[tuple[RpcServer, grpc.Channel]] = []
 
     def start(**changes: object) -> tuple[RpcServer, grpc.Channel]:
-        server = RpcServer(appliance, results, SystemClock(), replace(OPTIONS, **changes))  # type: ignore[arg-type]
+        server = RpcServer(appliance, results.reader, SystemClock(), replace(OPTIONS, **changes))  # type: ignore[arg-type]
         port = server.open()
         # Plain channels: no proxy of this machine may come between, and no subchannel is shared.
         channel = grpc.insecure_channel(

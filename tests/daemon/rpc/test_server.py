@@ -36,7 +36,7 @@ class TestAddress:
         self, appliance, results, address
     ):
         with pytest.raises(UnsafeAddress, match="TLS"):
-            RpcServer(appliance, results, SystemClock(), RpcOptions(address=address))
+            RpcServer(appliance, results.reader, SystemClock(), RpcOptions(address=address))
 
     @pytest.mark.parametrize(
         "address", ["127.0.0.1:0", "127.3.2.1:0", "[::1]:0", "localhost:0", "unix:/run/x"]
@@ -48,9 +48,9 @@ class TestAddress:
         check_address(RpcOptions(address="0.0.0.0:0", tls=TlsFiles(Path("c"), Path("k"))))
 
     def test_a_taken_port_is_an_error_and_not_a_second_listener(self, appliance, results):
-        first = RpcServer(appliance, results, SystemClock(), RpcOptions(address="127.0.0.1:0"))
+        first = RpcServer(appliance, results.reader, SystemClock(), RpcOptions(address="127.0.0.1:0"))
         port = first.open()
-        second = RpcServer(appliance, results, SystemClock(), RpcOptions(address=f"127.0.0.1:{port}"))
+        second = RpcServer(appliance, results.reader, SystemClock(), RpcOptions(address=f"127.0.0.1:{port}"))
         try:
             with pytest.raises(AddressTaken, match=str(port)):
                 second.open()
@@ -59,7 +59,7 @@ class TestAddress:
             first.close()
 
     def test_a_unix_socket_serves(self, appliance, results, tmp_path):
-        server = RpcServer(appliance, results, SystemClock(), RpcOptions(address=f"unix:{tmp_path}/s"))
+        server = RpcServer(appliance, results.reader, SystemClock(), RpcOptions(address=f"unix:{tmp_path}/s"))
         server.open()
         try:
             with grpc.insecure_channel(f"unix:{tmp_path}/s") as channel:
@@ -125,7 +125,7 @@ def test_with_mutual_tls_only_clients_of_the_plants_authority_are_let_in(applian
     plant, stranger = Authority(tmp_path, "plant"), Authority(tmp_path, "stranger")
     certificate, key = plant.issue("box7")
     options = RpcOptions(address="127.0.0.1:0", tls=TlsFiles(certificate, key, client_ca=plant.file))
-    server = RpcServer(appliance, results, SystemClock(), options)
+    server = RpcServer(appliance, results.reader, SystemClock(), options)
     port = server.open()
     root = plant.file.read_bytes()
 
