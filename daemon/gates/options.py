@@ -18,12 +18,10 @@ class BlurGate(Strict):
     """Refuses a defocused or smeared picture."""
 
     min_sharpness: float = Field(
-        default=0.0005,
-        ge=0,
-        description="least sharpness where there is no baseline (variance of the Laplacian over contrast)",
+        default=0.0002, ge=0, description="least sharpness where there is no baseline"
     )
     min_ratio: float = Field(
-        default=0.5, ge=0, le=1, description="least sharpness as a share of the baseline's"
+        default=0.3, ge=0, le=1, description="least sharpness as a share of the baseline's"
     )
 
 
@@ -31,19 +29,22 @@ class ExposureGate(Strict):
     """Refuses a picture that is too dark, too bright, or cut off at either end."""
 
     min_mean: float = Field(default=12, ge=0, le=255, description="darkest mean grey level")
-    max_mean: float = Field(default=245, ge=0, le=255, description="brightest mean grey level")
-    max_dark: float = Field(default=0.9, ge=0, le=1, description="largest share of black pixels")
-    max_bright: float = Field(default=0.6, ge=0, le=1, description="largest share of saturated pixels")
+    max_mean: float = Field(default=250, ge=0, le=255, description="brightest mean grey level")
+    max_dark: float = Field(default=0.95, ge=0, le=1, description="largest share of black pixels")
+    max_bright: float = Field(default=0.95, ge=0, le=1, description="largest share of saturated pixels")
 
 
 class GlareGate(Strict):
-    """Refuses a picture with a large saturated spot that good parts do not have."""
+    """Refuses a picture with a saturated spot that good parts do not have."""
 
     max_share: float = Field(
-        default=0.25, ge=0, le=1, description="largest saturated spot as a share of the region"
+        default=0.9,
+        ge=0,
+        le=1,
+        description="largest saturated spot, as a share of the region, without baseline",
     )
     max_more: float = Field(
-        default=0.05, ge=0, le=1, description="how much larger than the baseline's largest spot"
+        default=0.1, ge=0, le=1, description="how much larger it may be than the baseline's"
     )
 
 
@@ -51,10 +52,10 @@ class DriftGate(Strict):
     """Refuses light that differs from the baseline's. Needs a baseline."""
 
     max_ratio: float = Field(
-        default=1.4,
+        default=1.3,
         gt=1,
         le=10,
-        description="brighter or darker than the baseline's range by at most this factor",
+        description="brighter or darker than any good part was, by at most this factor",
     )
 
 
@@ -62,7 +63,7 @@ class RegionMovedGate(Strict):
     """Refuses a region that shows its content elsewhere than the baseline does. Needs a baseline."""
 
     max_shift: float = Field(
-        default=0.12, gt=0, le=0.5, description="largest shift as a share of the region's size"
+        default=0.2, gt=0, le=0.5, description="largest shift as a share of the region's size"
     )
 
 

@@ -1,7 +1,7 @@
 """The one place where answers become a verdict. Pure: same recipe, answers and expectations, same verdict.
 
 OK is what is left when nothing objects: every question answered soundly, surely, on a familiar picture,
-with an allowed good value. A clear defect wins over another question's doubt; doubt wins over everything else.
+with an allowed good value. A clear defect wins over another question's doubt, and doubt over every pass.
 """
 
 from __future__ import annotations

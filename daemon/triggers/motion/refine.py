@@ -5,17 +5,36 @@ Recipes place their regions relative to this box, so it must hold within a few p
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lineside.daemon.triggers.motion.background import Levels, part_difference
 from lineside.daemon.triggers.motion.rect import Rect
-from lineside.daemon.triggers.options import Polarity
-from lineside.daemon.values import Picture
+from lineside.daemon.triggers.motion.view import Reduced, View
+from lineside.daemon.triggers.options import MotionOptions, Polarity
+from lineside.daemon.values import Box, Picture
 
+AROUND = 3.0
+"""Reduced pixels around a part in which its edges are looked for."""
 LEAST_PIXELS = 3
 """An edge line of fewer pixels is noise, or the very tip of a rounded corner."""
+
+
+def box_at(image: Picture, view: View, rect: Rect, belt: Reduced, options: MotionOptions) -> Box:
+    """The tight box, in fractions of the frame, of the part found at `rect` in the reduced view."""
+    # In whole reduced pixels, so that belt and picture cover the same ground.
+    around = rect.grown(AROUND).common(view.bounds)
+    x0, y0, x1, y1 = int(around.x0), int(around.y0), math.ceil(around.x1), math.ceil(around.y1)
+    place = view.to_frame(Rect(x0, y0, x1, y1))
+    left, top, right, bottom = (round(edge) for edge in place)
+    coarse = view.to_frame(rect).moved(-left, -top)
+    crop = image[top:bottom, left:right]
+    box = tight_box(crop, coarse, belt[y0:y1, x0:x1], options.polarity, options.min_contrast).moved(left, top)
+    width, height = view.frame_width, view.frame_height
+    return (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)
 
 
 def tight_box(

@@ -12,11 +12,11 @@ from lineside.daemon.triggers.base import TriggerHit
 from lineside.daemon.triggers.motion.background import Background, Mask
 from lineside.daemon.triggers.motion.blobs import raised_pixels, things_in
 from lineside.daemon.triggers.motion.rect import Rect
-from lineside.daemon.triggers.motion.refine import tight_box
+from lineside.daemon.triggers.motion.refine import box_at
 from lineside.daemon.triggers.motion.tracks import Aim, Pick, Tracks
 from lineside.daemon.triggers.motion.view import View, view_of
 from lineside.daemon.triggers.options import MotionOptions
-from lineside.daemon.values import Box, Frame
+from lineside.daemon.values import Frame
 
 SMALLEST_SHARE = 0.15
 """Things smaller than this share of the smallest part are not even followed."""
@@ -111,27 +111,6 @@ class MotionTrigger:
         return pixels
 
     def _hit(self, pick: Pick[Look], at_ns: int) -> TriggerHit:
-        return TriggerHit(pick.seen.frame, self._part_box(pick), at_ns)
-
-    def _part_box(self, pick: Pick[Look]) -> Box:
         assert self._view is not None
-        view, frame = self._view, pick.seen.frame
-        # One reduced pixel around, in whole reduced pixels, so that belt and picture cover the same ground.
-        around = pick.rect.grown(3.0).common(view.bounds)
-        rx0, ry0, rx1, ry1 = int(around.x0), int(around.y0), math.ceil(around.x1), math.ceil(around.y1)
-        place = view.to_frame(Rect(rx0, ry0, rx1, ry1))
-        left, top, right, bottom = round(place.x0), round(place.y0), round(place.x1), round(place.y1)
-        coarse = view.to_frame(pick.rect).moved(-left, -top)
-        box = tight_box(
-            frame.image[top:bottom, left:right],
-            coarse,
-            pick.seen.belt[ry0:ry1, rx0:rx1],
-            self._options.polarity,
-            self._options.min_contrast,
-        ).moved(left, top)
-        return (
-            box.x0 / view.frame_width,
-            box.y0 / view.frame_height,
-            box.x1 / view.frame_width,
-            box.y1 / view.frame_height,
-        )
+        box = box_at(pick.seen.frame.image, self._view, pick.rect, pick.seen.belt, self._options)
+        return TriggerHit(pick.seen.frame, box, at_ns)
