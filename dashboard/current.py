@@ -57,7 +57,12 @@ def language() -> str:
     for wish in (request.args.get("lang"), request.cookies.get(LANGUAGE_COOKIE)):
         if wish is not None and wish in LANGUAGES:
             return wish
-    return request.accept_languages.best_match(list(LANGUAGES)) or DEFAULT_LANGUAGE
+    # By primary tag: who reads de-AT first reads German rather than an English further down.
+    for tag, _quality in request.accept_languages:
+        primary = tag.split("-")[0].lower()
+        if primary in LANGUAGES:
+            return primary
+    return DEFAULT_LANGUAGE
 
 
 def presenter() -> Presenter:

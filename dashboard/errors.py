@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask, render_template
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, render_template
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, SecurityError
 
 KNOWN = {404: "error_404", 405: "error_405", 400: "error_400"}
 
@@ -17,8 +18,11 @@ def register(app: Flask) -> None:
     """Designed pages instead of the framework's bare ones."""
 
     @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> tuple[str, int]:
+    def http_error(error: HTTPException) -> ResponseReturnValue:
         code = error.code or 500
+        if isinstance(error, SecurityError):
+            # An untrusted host name: nothing of ours, not even a link, is made for it.
+            return Response("not this host\n", code, mimetype="text/plain")
         key = KNOWN.get(code, "error_500" if code >= 500 else "error_400")
         hint = {"error_404": "error_404_hint", "error_500": "error_500_hint"}.get(key, "")
         return page(code, key, hint)

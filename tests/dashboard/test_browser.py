@@ -1,0 +1,195 @@
+"""The live page in a real browser: verdicts appear as they fall, keys work, silence turns it grey."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from lineside.dashboard.current import EXTENSION
+from lineside.dashboard.screenshots import CHROMIUM_ARGUMENTS, chromium_path, take
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(chromium_path() is None, reason="no Chromium: apt install chromium"),
+]
+
+PATIENCE_MS = 40_000
+HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The application on a real port; its live pages end before the server does."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="dashboard-under-test")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        app.extensions[EXTENSION].stopping.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class Watched:
+    """A page and everything it complained about."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium_path(), args=list(CHROMIUM_ARGUMENTS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Watched]:
+    page = browser.new_page(viewport={"width": 1366, "height": 768}, locale="en")
+    page.set_default_timeout(PATIENCE_MS)
+    made = Watched(page)
+    page.on("pageerror", lambda error: made.complaints.append(str(error)))
+    # A picture that a silent device does not give is an error of the network, not of the page.
+    page.on(
+        "console",
+        lambda said: (
+            made.complaints.append(said.text)
+            if said.type in ("error", "warning") and "Failed to load resource" not in said.text
+            else None
+        ),
+    )
+    yield made
+    page.close()
+
+
+def test_verdicts_appear_as_they_fall_and_nothing_in_them_runs(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], watched: Watched
+) -> None:
+    page = watched.page
+    with served(app_for(device, silent_after_s=20.0)) as url:
+        page.goto(f"{url}/", wait_until="load")
+        page.get_by_text("No part has been judged at st1 yet").wait_for()
+        device.store(make.inspection(1), frame=make.JPEG)
+        page.locator("#newest .verdict.ok").wait_for()
+        device.store(make.inspection(2, make.NOT_OK, part_id=HOSTILE, label=HOSTILE), frame=make.JPEG)
+        page.locator("#newest .verdict.not_ok").wait_for()
+        assert HOSTILE in page.locator("#newest .part-id").inner_text()
+        for n in range(3, 60):
+            device.store(make.inspection(n))
+        page.wait_for_function("document.querySelector('#newest .part-id').textContent === 'part-0059'")
+        cells = page.locator("#cells .cell")
+        assert cells.count() == 50
+        numbers = cells.evaluate_all("list => list.map((cell) => Number(cell.dataset.sequence))")
+        assert list(range(10, 60)) == numbers
+        assert "n = 59" in page.locator("#counts").inner_text()
+        assert page.title() != "owned"
+        page.goto("about:blank")
+    assert watched.complaints == []
+
+
+def test_hold_keeps_the_picture_and_then_catches_up(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], watched: Watched
+) -> None:
+    page = watched.page
+    device.store(make.inspection(1), frame=make.JPEG)
+    with served(app_for(device, silent_after_s=20.0)) as url:
+        page.goto(f"{url}/", wait_until="load")
+        page.locator("#newest .verdict.ok").wait_for()
+        page.keyboard.press("f")
+        device.store(make.inspection(2, make.NOT_OK, label="cracked"))
+        page.get_by_text("1 newer parts are waiting").wait_for()
+        assert page.locator("#newest .part-id").inner_text() == "part-0001"
+        page.keyboard.press("f")
+        page.locator("#newest .verdict.not_ok").wait_for()
+        assert page.locator("#cells .cell").count() == 2
+        page.keyboard.press("?")
+        page.get_by_role("dialog").wait_for()
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog").wait_for(state="hidden")
+        page.keyboard.press("o")
+        page.wait_for_url("**/results/*")
+        assert "Result of part part-0002" in page.title()
+        page.goto("about:blank")
+    assert watched.complaints == []
+
+
+def test_silence_of_the_device_and_of_the_dashboard_turn_the_page_grey_by_themselves(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], watched: Watched
+) -> None:
+    page = watched.page
+    device.store(make.inspection(1), frame=make.JPEG)
+    with served(app_for(device, silent_after_s=3.0)) as url:
+        page.goto(f"{url}/", wait_until="load")
+        page.locator("body.live #newest .verdict.ok").wait_for()
+        green = page.locator(".verdict").evaluate("e => getComputedStyle(e).backgroundColor")
+        device.stop()
+        page.locator("body.silent").wait_for()
+        page.get_by_text("No word from the device for").wait_for()
+        assert green != page.locator(".verdict").evaluate("e => getComputedStyle(e).backgroundColor")
+        device.store(make.inspection(2, make.NOT_OK, label="cracked"))
+        device.start()
+        page.locator("body.live #newest .verdict.not_ok").wait_for()
+        assert watched.complaints == []
+    page.locator("body.unheard").wait_for()
+    page.get_by_text("No word from the dashboard for").wait_for()
+
+
+def test_the_page_works_without_scripts(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], browser: Any
+) -> None:
+    device.store(make.inspection(1, make.NOT_OK, label="cracked"), frame=make.JPEG)
+    context = browser.new_context(java_script_enabled=False, locale="en")
+    page = context.new_page()
+    with served(app_for(device, silent_after_s=20.0)) as url:
+        page.goto(f"{url}/", wait_until="load")
+        assert "NG" in page.locator(".verdict").inner_text()
+        assert not page.locator("#hold").is_visible()
+        page.locator("#open-result").click()
+        assert "FINDING" in page.locator("main").inner_text()
+    context.close()
+
+
+def test_nothing_is_cut_off_sideways_at_any_size(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], browser: Any
+) -> None:
+    part_id = "W" * 200
+    device.store(make.inspection(1, make.NOT_OK, part_id=part_id, label="L" * 100), frame=make.JPEG)
+    with served(app_for(device, silent_after_s=20.0)) as url:
+        for width, height in ((1366, 768), (1920, 1080), (1024, 768), (600, 900)):
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(f"{url}/", wait_until="load")
+            assert width >= page.evaluate("document.documentElement.scrollWidth"), (width, height)
+            page.close()
+
+
+def test_one_command_takes_the_pictures(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], tmp_path: Path
+) -> None:
+    device.store(make.inspection(1), frame=make.JPEG)
+    paths: list[Path] = []
+    with served(app_for(device, silent_after_s=20.0)) as url:
+        # Playwright's synchronous interface allows one of its kind in a thread.
+        taker = threading.Thread(
+            target=lambda: paths.extend(take(f"{url}/", tmp_path, "wall", ["desk"], ["light", "dark"], "en"))
+        )
+        taker.start()
+        taker.join()
+    assert [p.name for p in paths] == ["wall-desk-light.png", "wall-desk-dark.png"]
+    assert paths[0].read_bytes() != paths[1].read_bytes()
