@@ -144,6 +144,10 @@ class PromptWriter:
             self._start = _spelling(tokenizer, tokens.start)
             self._end = _spelling(tokenizer, tokens.end)
 
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a piece of text."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     def text(self, prompt: Prompt, visions: Sequence[VisionShape]) -> str:
         """The whole prompt as text, picture placeholders expanded."""
         kinds = ["video" if vision.is_clip else "image" for vision in visions]

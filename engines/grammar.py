@@ -89,6 +89,20 @@ class Matcher:
             raise UndecodableAnswer(f"the grammar broke off: {_first_line(self._matcher)}")
         return list(run)
 
+    def run_up(self) -> list[int]:
+        """Takes all tokens up to the next place with a choice, or to the end, and gives them.
+
+        More than `forced`: also a token that is alone in being allowed.
+        """
+        taken = self.forced()
+        while not self.finished():
+            allowed = self.allowed()
+            if allowed.size != 1 or self.complete():
+                break
+            self.take(int(allowed[0]))
+            taken += [int(allowed[0]), *self.forced()]
+        return taken
+
     def allowed(self) -> NDArray[np.int64]:
         """The token ids that may come next, ascending."""
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)

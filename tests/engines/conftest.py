@@ -1,22 +1,25 @@
-"""A small tokenizer for the engine's tests, without a network and without weights of anybody's."""
+"""A small tokenizer and random engines for the tests, without a network and without weights of anybody's."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from tokenizers import Tokenizer
 
+from lineside.engines.base import AnswersQuestions
 from lineside.engines.config import VisionTokens
+from lineside.engines.open import Engine
 
 
-def load_beside(name: str) -> ModuleType:
+def load_beside(name: str, folder: str = ".") -> ModuleType:
     """A plain module of this folder: test folders are no packages."""
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / folder / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -25,6 +28,9 @@ def load_beside(name: str) -> ModuleType:
 
 
 tiny_tokenizer = load_beside("tiny_tokenizer")
+qwen_cases = load_beside("qwen_cases", "reference")
+tiny_engine = load_beside("tiny_engine")
+plain_runner = load_beside("graph_runner", "reference")
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +51,29 @@ def vision_tokens(tokenizer: Tokenizer) -> VisionTokens:
         start=tokenizer.token_to_id("<|vision_start|>"),
         end=tokenizer.token_to_id("<|vision_end|>"),
     )
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint of the mixture-of-experts family, with everything a bundle needs."""
+    return tiny_engine.write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "moe")
+
+
+@pytest.fixture(scope="session")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `checkpoint`, as a folder."""
+    return tiny_engine.build(checkpoint, tmp_path_factory.mktemp("bundle") / "engine")
+
+
+@pytest.fixture
+def engine(bundle: Path) -> Iterator[AnswersQuestions]:
+    """A fresh session on `bundle`, one thread."""
+    opened = Engine.open(bundle, threads=1)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def graph_runner() -> ModuleType:
+    """What runs graphs the plainest way."""
+    return plain_runner

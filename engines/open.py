@@ -1,0 +1,199 @@
+"""Opening an engine: from a bundle to a session that answers.
+
+The one place that knows bundles, runtimes and sessions at once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from lineside.engines.base import AnswersQuestions, EngineInfo
+from lineside.engines.bundle import Bundle, open_bundle
+from lineside.engines.chat import ChatTemplate, PromptWriter
+from lineside.engines.config import ModelConfig, parse_config
+from lineside.engines.errors import DamagedBundle, IncompatibleBundle, UnsupportedModel
+from lineside.engines.familiarity import FILE_NAME, FamiliarityStats, load_stats
+from lineside.engines.grammar import GrammarCompiler
+from lineside.engines.manifest import OnnxBuild
+from lineside.engines.onnxruntime.generate import Generator
+from lineside.engines.onnxruntime.graphs import DecoderGraph, VisionGraph
+from lineside.engines.onnxruntime.plans import Planner
+from lineside.engines.onnxruntime.providers import open_session
+from lineside.engines.onnxruntime.session import OnnxRuntimeSession, SessionParts
+from lineside.engines.onnxruntime.states import SnapshotStore, States
+from lineside.engines.pixels import PatchMaker, read_numbers
+from lineside.engines.positions import TextRotary
+
+DEFAULT_CONTEXT = 4096
+SNAPSHOT_BYTES = 256 << 20
+_END_WORDS = ("<|im_end|>", "<|endoftext|>")
+
+
+def default_cache() -> Path:
+    """Where archives are unpacked: `$LINESIDE_CACHE`, or the user's cache folder."""
+    named = os.environ.get("LINESIDE_CACHE")
+    if named:
+        return Path(named) / "engines"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lineside" / "engines"
+
+
+class Engine:
+    """The way to a session (contract): `Engine.open(bundle)`."""
+
+    @staticmethod
+    def open(
+        bundle: Path,
+        runtime: str = "auto",
+        *,
+        threads: int | None = None,
+        context_tokens: int | None = None,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
+        cache: Path | None = None,
+    ) -> AnswersQuestions:
+        """Verifies a bundle (folder or `.lsengine`) and opens it.
+
+        `runtime`: `auto`, `onnxruntime` or `onnxruntime-cuda`. `threads`: cores a call may use, None for all.
+        `context_tokens`: room for prompt, pictures and answer, at most what the bundle allows; None takes the
+        bundle's number, but no more than 4096, because memory grows with it. `snapshot_bytes`: memory for
+        prefix snapshots. `cache`: where an archive is unpacked.
+
+        Raises:
+            DamagedBundle: it fails its hashes or is no bundle.
+            IncompatibleBundle: this software or machine cannot run it; the message says what can be done.
+        """
+        verified = open_bundle(bundle, cache if cache is not None else default_cache())
+        chosen = _runtime(verified, runtime)
+        build = verified.manifest.onnx
+        assert build is not None
+        config = _config(verified)
+        tokenizer = _tokenizer(verified)
+        decoder = DecoderGraph(open_session(verified.path(build.decoder), chosen, threads))
+        _check_sizes(config, decoder, tokenizer)
+        rope = config.text.rope
+        rotary = TextRotary(rope.rotary_dim, rope.theta, rope.sections)
+        context = _context(verified, context_tokens)
+        states = States(decoder.layout, 1, context)
+        writer = PromptWriter(ChatTemplate(verified.text("chat_template.jinja")), tokenizer, config.tokens)
+        ends = _end_tokens(config, tokenizer)
+        compiler = GrammarCompiler(tokenizer.to_str(), decoder.vocabulary, ends)
+        patches, vision = _vision(verified, build, config, chosen, threads)
+        manifest = verified.manifest
+        info = EngineInfo(
+            name=manifest.name,
+            version=manifest.version,
+            digest=manifest.digest,
+            runtime=chosen,
+            precision=manifest.precision,
+            licence=manifest.licence,
+            context_tokens=context,
+            is_demo=manifest.is_demo,
+            scope=None if manifest.scope is None else tuple(one.instruction for one in manifest.scope),
+            card=manifest.card,
+        )
+        parts = SessionParts(
+            decoder=decoder,
+            vision=vision,
+            patches=patches,
+            planner=Planner(writer, compiler, decoder, rotary, states),
+            generator=Generator(decoder, states, rotary, tokenizer, ends),
+            rotary=rotary,
+            states=states,
+            snapshots=SnapshotStore(snapshot_bytes),
+            scope=manifest.scope,
+            familiarity=_familiarity(verified),
+        )
+        return OnnxRuntimeSession(info, parts)
+
+
+def _runtime(bundle: Bundle, wanted: str) -> str:
+    build = bundle.manifest.onnx
+    if build is None:
+        raise IncompatibleBundle(
+            f"{bundle.manifest.name} has builds for {', '.join(bundle.manifest.runtimes)} only and none for "
+            "onnx: build the engine again with `lineside engine build`"
+        )
+    if build.dialect != "onnxruntime":
+        raise IncompatibleBundle(
+            f"the graphs of {bundle.manifest.name} are in the {build.dialect} dialect, which is for reading "
+            "and comparing: build the engine again in the onnxruntime dialect"
+        )
+    return "onnxruntime" if wanted == "auto" else wanted
+
+
+def _config(bundle: Bundle) -> ModelConfig:
+    try:
+        return parse_config(bundle.json("config.json"))
+    except UnsupportedModel as error:
+        raise IncompatibleBundle(f"this software does not run {bundle.manifest.name}: {error}") from error
+
+
+def _tokenizer(bundle: Bundle) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(bundle.text("tokenizer.json"))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise DamagedBundle(f"tokenizer.json cannot be read: {error}") from error
+
+
+def _check_sizes(config: ModelConfig, decoder: DecoderGraph, tokenizer: Tokenizer) -> None:
+    for what, graph, wanted in (
+        ("hidden size", decoder.hidden, config.text.hidden),
+        ("rotary size", decoder.rotary_half * 2, config.text.rope.rotary_dim),
+        ("vocabulary", decoder.vocabulary, config.text.vocab_size),
+    ):
+        if graph != wanted:
+            raise DamagedBundle(f"decoder.onnx has a {what} of {graph}, config.json says {wanted}")
+    if tokenizer.get_vocab_size() > decoder.vocabulary:
+        raise DamagedBundle("tokenizer.json has more tokens than the decoder knows")
+
+
+def _context(bundle: Bundle, wanted: int | None) -> int:
+    allowed = bundle.manifest.context_tokens
+    if wanted is None:
+        return min(allowed, DEFAULT_CONTEXT)
+    if not 0 < wanted <= allowed:
+        raise IncompatibleBundle(
+            f"{bundle.manifest.name} takes a context of up to {allowed} tokens, {wanted} were asked for"
+        )
+    return wanted
+
+
+def _vision(
+    bundle: Bundle, build: OnnxBuild, config: ModelConfig, runtime: str, threads: int | None
+) -> tuple[PatchMaker | None, VisionGraph | None]:
+    if config.vision is None or build.vision is None:
+        return None, None
+    clip = "video_preprocessor_config.json"
+    try:
+        numbers = read_numbers(
+            bundle.json("preprocessor_config.json"), bundle.json(clip) if bundle.has(clip) else None
+        )
+    except UnsupportedModel as error:
+        raise IncompatibleBundle(f"this software does not run {bundle.manifest.name}: {error}") from error
+    wanted = (config.vision.patch, config.vision.temporal_patch, config.vision.merge)
+    if (numbers.patch, numbers.temporal_patch, numbers.merge) != wanted:
+        raise DamagedBundle("preprocessor_config.json and config.json disagree about patch sizes")
+    return PatchMaker(numbers), VisionGraph(
+        open_session(bundle.path(build.vision), runtime, threads), config.vision
+    )
+
+
+def _end_tokens(config: ModelConfig, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The configuration's end tokens and the chat format's own: checkpoints name one or the other."""
+    named = [tokenizer.token_to_id(word) for word in _END_WORDS]
+    found = dict.fromkeys([*config.end_token_ids, *(token for token in named if token is not None)])
+    known = tuple(token for token in found if tokenizer.id_to_token(token) is not None)
+    if not known:
+        raise DamagedBundle("neither config.json nor tokenizer.json names an end token")
+    return known
+
+
+def _familiarity(bundle: Bundle) -> dict[str, FamiliarityStats]:
+    if not bundle.has(FILE_NAME):
+        return {}
+    try:
+        return load_stats(bundle.path(FILE_NAME))
+    except Exception as error:  # safetensors' errors are its own, and say what is wrong
+        raise DamagedBundle(f"{FILE_NAME} cannot be read: {error}") from error
