@@ -129,7 +129,7 @@ def _open(opening: OpenEngine, outbound: Outbound) -> AnswersQuestions | None:
         for name in attribute.split("."):
             factory = getattr(factory, name)
         make = cast("Callable[..., AnswersQuestions]", factory)
-        engine = make(Path(opening.bundle), runtime=opening.runtime)
+        engine = make(Path(opening.bundle), runtime=opening.runtime, threads=opening.threads)
         info = replace(engine.info, card=dict(engine.info.card))
     except (DamagedBundle, IncompatibleBundle, UnsupportedModel) as error:
         outbound.send(Refused(f"{type(error).__name__}: {error}", final=True))

@@ -89,6 +89,7 @@ class OpenEngine:
     factory: str
     bundle: str
     runtime: str
+    threads: int | None
     heartbeat_s: float
     slots: int
     slot_bytes: int

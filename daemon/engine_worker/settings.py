@@ -29,11 +29,13 @@ class WorkerSettings:
 
     `in_hand`: asks handed over ahead of their turn, each with a slot of `slot_bytes` for its pictures.
     `backlog`: asks that may wait; one more resolves at once as OVERLOADED.
-    `factory`: `module:attribute`, called as `factory(Path(bundle), runtime=runtime)` in the process.
+    `factory`: `module:attribute`, called in the process as
+    `factory(Path(bundle), runtime=runtime, threads=threads)`; `threads`: cores it may use, None for all.
     """
 
     bundle: Path
     runtime: str = "auto"
+    threads: int | None = None
     factory: str = DEFAULT_FACTORY
     in_hand: int = 2
     slot_bytes: int = 64 * 2**20

@@ -131,6 +131,7 @@ class Supervisor:
                 settings.factory,
                 bundle,
                 settings.runtime,
+                settings.threads,
                 settings.heartbeat_s,
                 settings.in_hand,
                 settings.slot_bytes,

@@ -33,10 +33,10 @@ def digest(images: Sequence[Image | Clip]) -> str:
 class ScriptedEngine:
     """The question is `word` or `word:argument`; see `_act`."""
 
-    def __init__(self, bundle: Path, *, runtime: str) -> None:
+    def __init__(self, bundle: Path, *, runtime: str, threads: int | None) -> None:
         self._bundle = bundle
         self._warmed: list[str] = []
-        card = MappingProxyType({"runtime asked for": runtime})
+        card = MappingProxyType({"runtime": runtime, "threads": threads})
         self.info = EngineInfo("scripted", "1", "d" * 64, "none", "fp32", "Apache-2.0", 512, card=card)
 
     def answer(
@@ -114,32 +114,32 @@ def _act(word: str, argument: str) -> None:
             return
 
 
-def damaged(bundle: Path, *, runtime: str) -> ScriptedEngine:
+def damaged(bundle: Path, *, runtime: str, threads: int | None) -> ScriptedEngine:
     """A bundle whose hashes do not fit."""
     raise DamagedBundle("onnx/decoder.onnx differs from the manifest")
 
 
-def mended(bundle: Path, *, runtime: str) -> ScriptedEngine:
+def mended(bundle: Path, *, runtime: str, threads: int | None) -> ScriptedEngine:
     """Fails with a passing error until the file `bundle` exists."""
     if not bundle.exists():
         raise MemoryError("no GPU memory left")
-    return ScriptedEngine(bundle, runtime=runtime)
+    return ScriptedEngine(bundle, runtime=runtime, threads=threads)
 
 
-def dies_loading(bundle: Path, *, runtime: str) -> ScriptedEngine:
+def dies_loading(bundle: Path, *, runtime: str, threads: int | None) -> ScriptedEngine:
     """Never gets as far as saying why."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("not reached")
 
 
-def hangs_loading(bundle: Path, *, runtime: str) -> ScriptedEngine:
+def hangs_loading(bundle: Path, *, runtime: str, threads: int | None) -> ScriptedEngine:
     """Loads for ever, with a heart that beats."""
     time.sleep(3600)
     raise AssertionError("not reached")
 
 
-def another_every_time(bundle: Path, *, runtime: str) -> ScriptedEngine:
+def another_every_time(bundle: Path, *, runtime: str, threads: int | None) -> ScriptedEngine:
     """An engine whose bundle was exchanged between two starts."""
-    engine = ScriptedEngine(bundle, runtime=runtime)
+    engine = ScriptedEngine(bundle, runtime=runtime, threads=threads)
     engine.info = replace(engine.info, digest=str(os.getpid()))
     return engine

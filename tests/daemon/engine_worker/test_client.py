@@ -180,7 +180,7 @@ def test_what_a_runtime_prints_does_not_mix_with_the_daemons_output(
 
 
 def test_the_status_shows_the_process(open_worker: OpenWorker, ask: MakeAsk) -> None:
-    worker = open_worker()
+    worker = open_worker(threads=1)
     assert worker.wait_until_loaded(LONG_S) is WorkerState.READY
     before = worker.status()
     assert before.last_answer_age_s is None
@@ -193,7 +193,7 @@ def test_the_status_shows_the_process(open_worker: OpenWorker, ask: MakeAsk) -> 
     assert after.memory_bytes is not None
     assert after.memory_bytes > 5 * 2**20
     assert worker.info is not None
-    assert worker.info.card == {"runtime asked for": "auto"}
+    assert worker.info.card == {"runtime": "auto", "threads": 1}
 
 
 def test_before_open_and_after_close_asks_end_as_closed(ask: MakeAsk, tmp_path: Path) -> None:
