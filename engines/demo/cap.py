@@ -1,7 +1,7 @@
 """The screw cap and everything that can be wrong with it.
 
 Severity 0 is the floor a person can still see at camera resolution, 1 is gross:
-crack 16 to 50 px long and 30 to 70 grey levels deep; stain 11 to 28 px across and 30 to 75 levels; tilt 7 to
+crack 18 to 50 px long and 38 to 80 grey levels deep; stain 11 to 28 px across and 36 to 80 levels; tilt 7 to
 22 degrees; mark shifted by 10 to 22 px. A missing cap, and an absent, mirrored or wrong mark, have no
 degrees. Dust and scuffs are drawn on every cap and stay below these floors. Does not know light, camera or
 position.
@@ -31,8 +31,8 @@ from lineside.engines.demo.canvas import (
 )
 
 RADIUS = 50.0  # camera pixels
-CRACK_LENGTH, CRACK_DEPTH = (16.0, 50.0), (30.0, 70.0)
-STAIN_DIAMETER, STAIN_DEPTH = (11.0, 28.0), (30.0, 75.0)
+CRACK_LENGTH, CRACK_DEPTH = (18.0, 50.0), (38.0, 80.0)
+STAIN_DIAMETER, STAIN_DEPTH = (11.0, 28.0), (36.0, 80.0)
 TILT_DEGREES = (7.0, 22.0)
 MARK_SHIFT = (10.0, 22.0)
 _SIZE = 264
@@ -100,7 +100,7 @@ def _print_mark(cap: Image, misprint: str, severity: float, rng: np.random.Gener
     blend(cap, (232, 236, 238), soften(mask, 1.0) * top * np.float32(rng.uniform(0.86, 0.96)))
 
 
-def _crack(cap: Image, severity: float, rng: np.random.Generator) -> None:
+def _crack(cap: Image, severity: float, rng: np.random.Generator) -> Plane:
     length = between(CRACK_LENGTH, severity) * SUPERSAMPLE
     start = rng.uniform(0, 2 * np.pi)
     origin = _MID + np.array([np.cos(start), np.sin(start)]) * RADIUS * SUPERSAMPLE * rng.uniform(0.35, 0.9)
@@ -110,7 +110,7 @@ def _crack(cap: Image, severity: float, rng: np.random.Generator) -> None:
     walk = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1) * (length / steps), axis=0)
     points = np.vstack([origin, origin + walk])
     mask = np.zeros((_SIZE, _SIZE), dtype=np.float32)
-    stroke(mask, points, 1.0, round(1.9 * SUPERSAMPLE))
+    stroke(mask, points, 1.0, round(2.1 * SUPERSAMPLE))
     if severity > 0.5:
         fork = points[steps // 2] + np.cumsum(
             np.tile([np.cos(heading + 0.8), np.sin(heading + 0.8)], (3, 1)) * length / 10, axis=0
@@ -120,9 +120,10 @@ def _crack(cap: Image, severity: float, rng: np.random.Generator) -> None:
     depth = between(CRACK_DEPTH, severity) + rng.uniform(8, 18)
     lip = soften(np.roll(mask, (3, 3), (0, 1)), 1.0)
     shade(cap, (18.0 * lip - (depth + 18.0) * mask).astype(np.float32))
+    return mask
 
 
-def _stain(cap: Image, severity: float, rng: np.random.Generator) -> None:
+def _stain(cap: Image, severity: float, rng: np.random.Generator) -> Plane:
     radius = between(STAIN_DIAMETER, severity) / 2 * SUPERSAMPLE
     angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.66) * RADIUS * SUPERSAMPLE
     centre = (_MID + float(np.cos(angle) * reach), _MID + float(np.sin(angle) * reach))
@@ -133,6 +134,7 @@ def _stain(cap: Image, severity: float, rng: np.random.Generator) -> None:
         polygon(mask, blob(rng, (float(spot[0]), float(spot[1])), radius * rng.uniform(0.15, 0.35)), 0.9)
     strength = min(0.95, (between(STAIN_DEPTH, severity) + 12) / 92.0)
     blend(cap, np.array([26, 58, 88]) + rng.uniform(-8, 8, 3), soften(mask, 1.6) * np.float32(strength))
+    return mask
 
 
 def _dust(cap: Image, rng: np.random.Generator) -> None:
@@ -172,20 +174,21 @@ def draw_cap(
     severity: float,
     misprint: str,
     rng: np.random.Generator,
-) -> None:
-    """Draw the holder and the cap of class `kind` at `centre` (canvas pixels)."""
+) -> Plane | None:
+    """Draw the holder and the cap of class `kind` at `centre`; where its crack or stain lies on the tray."""
     _seat(tray, centre)
     if kind == "missing":
         _open_neck(tray, centre, rng)
-        return
+        return None
     blank, alpha = _blank()
     cap = blank.copy()
     _print_mark(cap, misprint, severity, rng)
     _dust(cap, rng)
+    flaw: Plane | None = None
     if kind == "cracked":
-        _crack(cap, severity, rng)
+        flaw = _crack(cap, severity, rng)
     elif kind == "stained":
-        _stain(cap, severity, rng)
+        flaw = _stain(cap, severity, rng)
     turn = cv2.getRotationMatrix2D((_MID, _MID), float(rng.uniform(-10, 10)), 1.0)
     offset = rng.uniform(-1.0, 1.0, 2) * SUPERSAMPLE
     corner = np.array(centre) - _MID
@@ -200,6 +203,11 @@ def draw_cap(
     shadow = np.roll(alpha, (6, 6), (0, 1)) * np.float32(0.30)
     blend(spot, (40, 40, 40), soften(shadow, 3.0))
     blend(spot, cap, alpha)
+    if flaw is None:
+        return None
+    lies = np.zeros(tray.shape[:2], dtype=np.float32)
+    lies[whole[1] : whole[1] + _SIZE, whole[0] : whole[0] + _SIZE] = cv2.warpAffine(flaw, turn, size)
+    return lies
 
 
 def _tilted(

@@ -15,7 +15,7 @@ import numpy as np
 
 from lineside.engines.demo.belt import belt_texture, lay, random_pose
 from lineside.engines.demo.canvas import Image
-from lineside.engines.demo.crops import cut, part_crops, photographed_part
+from lineside.engines.demo.crops import cut, part_crops, shoot
 from lineside.engines.demo.light import photograph, random_light
 from lineside.engines.demo.tray import REGIONS, TrayArt, draw_part
 from lineside.engines.demo.truth import PartTruth
@@ -42,7 +42,8 @@ def defocus(truth: PartTruth, rng: np.random.Generator) -> Crops:
 
 def shifted_camera(truth: PartTruth, rng: np.random.Generator) -> Crops:
     """The camera was knocked: regions sit 30 to 60 px from where they should."""
-    picture, (x0, y0, x1, y1) = photographed_part(truth, rng)
+    shot = shoot(truth, rng)
+    picture, (x0, y0, x1, y1) = shot.picture, shot.box
     angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(30, 60)
     dx, dy = reach * float(np.cos(angle)), reach * float(np.sin(angle))
     h, w = picture.shape[:2]

@@ -14,28 +14,11 @@ from pathlib import Path
 import torch
 from transformers import Qwen3_5MoeForConditionalGeneration
 
-from lineside.engines.demo.crops import MAX_PIXELS, MIN_PIXELS
+from lineside.engines.demo.crops import PREPROCESSOR
 from lineside.engines.demo.familiar import fit_familiarity
 from lineside.engines.demo.model import DemoNetwork, new_network
 from lineside.engines.demo.questions import QUESTIONS
 from lineside.engines.demo.tokens import build_tokenizer, save_tokenizer
-
-PREPROCESSOR = {
-    "image_processor_type": "Qwen2VLImageProcessorFast",
-    "processor_class": "Qwen3VLProcessor",
-    "do_resize": True,
-    "do_rescale": True,
-    "do_normalize": True,
-    "do_convert_rgb": True,
-    "size": {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS},
-    "patch_size": 8,
-    "temporal_patch_size": 2,
-    "merge_size": 2,
-    "resample": 3,
-    "rescale_factor": 1 / 255,
-    "image_mean": [0.5, 0.5, 0.5],
-    "image_std": [0.5, 0.5, 0.5],
-}
 
 
 def trained_network(run: Path) -> tuple[DemoNetwork, int]:
@@ -46,7 +29,7 @@ def trained_network(run: Path) -> tuple[DemoNetwork, int]:
     return network.eval(), int(state["step"])
 
 
-def export(network: DemoNetwork, folder: Path) -> None:
+def export(network: DemoNetwork, folder: Path, parts: int = 8000) -> None:
     """Write the whole folder and make sure transformers reads back the same weights."""
     folder.mkdir(parents=True, exist_ok=True)
     network.model.save_pretrained(folder)
@@ -63,7 +46,7 @@ def export(network: DemoNetwork, folder: Path) -> None:
     for name, tensor in network.model.state_dict().items():
         if not torch.equal(tensor, again[name]):
             raise ValueError(f"{name} did not survive saving and loading")
-    fit_familiarity(network, folder)
+    fit_familiarity(network, folder, parts)
 
 
 def main() -> None:

@@ -14,16 +14,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lineside.engines.demo.crops import part_crops, seen
+from lineside.engines.demo.crops import crops_of, flawed_patches, seen, shoot
 from lineside.engines.demo.truth import PartTruth, balanced_truth
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Parts and, by region, what the engine sees of the first so many (parts, height, width, 3)."""
+    """Parts and, by region, what the engine sees of the first so many; patches of caps that show flaws."""
 
     truths: tuple[PartTruth, ...]
     pictures: dict[str, npt.NDArray[np.uint8]]
+    flaws: npt.NDArray[np.float32]
 
 
 Shares = dict[str, int]
@@ -33,8 +34,12 @@ def draw_batch(seed: int, number: int, shares: Shares) -> Batch:
     """Batch `number` of the stream that `seed` starts, with `shares[region]` pictures of each region."""
     rng = np.random.default_rng((seed, number))
     truths = tuple(balanced_truth(rng) for _ in range(max(shares.values())))
-    crops = [part_crops(truth, rng) for truth in truths]
-    return Batch(truths, {r: np.stack([seen(crop[r]) for crop in crops[:n]]) for r, n in shares.items()})
+    shots = [shoot(truth, rng) for truth in truths]
+    crops = [crops_of(shot) for shot in shots]
+    flaws = np.stack([flawed_patches(shot) for shot in shots[: shares["cap"]]])
+    return Batch(
+        truths, {r: np.stack([seen(crop[r]) for crop in crops[:n]]) for r, n in shares.items()}, flaws
+    )
 
 
 def _draw_forever(queue: Any, seed: int, start: int, stop: int, shares: Shares) -> None:

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from lineside.engines.demo.crops import engine_pixels
 from lineside.engines.demo.feed import Batch
-from lineside.engines.demo.model import IMAGE_TOKENS, TEXT_WIDTH, DemoNetwork, prompt_ids
+from lineside.engines.demo.model import TEXT_WIDTH, VISION_WIDTH, DemoNetwork
 from lineside.engines.demo.questions import QUESTIONS, DemoQuestion, answer_json, right_answer
-from lineside.engines.demo.tokens import special_id
+from lineside.engines.demo.tokens import IMAGE_TOKENS, prompt_ids, special_id
 from lineside.engines.demo.truth import PartTruth
 
 LENGTH = 56
@@ -35,6 +35,7 @@ class Lesson:
     positions: Tensor
     rows: dict[str, slice]
     answers_at: dict[str, int]
+    flaws: Tensor
 
 
 class Teacher:
@@ -69,7 +70,15 @@ class Teacher:
             positions.append(self.positions[question.id].expand(-1, len(pictures), -1))
         at = {q.id: len(self.prompts[q.id]) for q in QUESTIONS}
         pixels = torch.from_numpy(np.stack(patches))
-        return Lesson(regions, pixels, torch.tensor(ids), torch.cat(positions, 1), rows, at)
+        return Lesson(
+            regions,
+            pixels,
+            torch.tensor(ids),
+            torch.cat(positions, 1),
+            rows,
+            at,
+            torch.from_numpy(batch.flaws),
+        )
 
     def logits(self, lesson: Lesson, hidden: Tensor, question: DemoQuestion) -> tuple[Tensor, Tensor]:
         """Logits and right tokens (pictures, answer tokens) of one question, forced tokens included."""
@@ -98,9 +107,15 @@ class SideHeads(nn.Module):
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
+        self.flaw = nn.Linear(VISION_WIDTH, 1)
         self.readers = nn.ModuleDict(
             {q.id: nn.Linear(IMAGE_TOKENS * TEXT_WIDTH, q.decisions() * vocabulary) for q in QUESTIONS}
         )
+
+    def flaw_loss(self, states: Tensor, flaws: Tensor) -> Tensor:
+        """Cross entropy of which patches (caps, 64) show a crack or a stain."""
+        found = self.flaw(states)[..., 0]
+        return functional.binary_cross_entropy_with_logits(found, flaws, pos_weight=torch.tensor(4.0))
 
     def loss(self, question: DemoQuestion, pictures: Tensor, right: Tensor) -> Tensor:
         """Cross entropy of the direct reading against the decision tokens."""

@@ -71,7 +71,8 @@ def by_severity(asked: Sequence[Asked]) -> dict[str, dict[str, float | int]]:
         graded = [a for a in asked if a.right == right and 0.0 < a.severity < 1.0]
         for quarter in range(4):
             part = [a for a in graded if quarter / 4 <= a.severity < (quarter + 1) / 4]
-            found[f"{right}, quarter {quarter + 1}"] = {"crops": len(part), "accuracy": accuracy(part)}
+            if part:
+                found[f"{right}, quarter {quarter + 1}"] = {"crops": len(part), "accuracy": accuracy(part)}
     return found
 
 

@@ -17,10 +17,8 @@ from torch.nn import functional
 from transformers import Qwen3_5MoeConfig, Qwen3_5MoeForConditionalGeneration
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
-from lineside.engines.demo.questions import DemoQuestion
-from lineside.engines.demo.tokens import special_id
+from lineside.engines.demo.tokens import IMAGE_TOKENS, special_id
 
-IMAGE_TOKENS = 16
 GRIDS = {"cap": (1, 8, 8), "blister": (1, 8, 8), "code": (1, 4, 16)}
 VISION_WIDTH, TEXT_WIDTH = 128, 96
 
@@ -79,16 +77,6 @@ def demo_config(tokenizer: Tokenizer) -> Qwen3_5MoeConfig:
     )
 
 
-def prompt_ids(tokenizer: Tokenizer, question: DemoQuestion) -> list[int]:
-    """The chat template's tokens for one question and one picture, image placeholders expanded."""
-    text = (
-        f"<|im_start|>system\n{question.text}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
-        + "<|image_pad|>" * IMAGE_TOKENS
-        + "<|vision_end|><|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-    )
-    return list(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
 @dataclass(frozen=True)
 class Place:
     """What a picture's grid fixes: interpolated positions' gather and weights, and the rotary angles."""
@@ -124,6 +112,10 @@ class DemoNetwork(nn.Module):
 
     def embed_pictures(self, patches: Tensor, regions: list[str]) -> Tensor:
         """Image tokens (pictures, 16, text width) of flat patches (pictures, 64, 384) by region."""
+        return self.look(patches, regions)[0]
+
+    def look(self, patches: Tensor, regions: list[str]) -> tuple[Tensor, Tensor]:
+        """Image tokens, and the patch states (pictures, 64, vision width) they are merged from."""
         visual = self.model.model.visual
         weight = visual.patch_embed.proj.weight
         x = functional.linear(patches, weight.reshape(weight.shape[0], -1), visual.patch_embed.proj.bias)
@@ -138,7 +130,7 @@ class DemoNetwork(nn.Module):
         for block in visual.blocks:
             x = self._block(block, x, cos, sin)
         merged: Tensor = visual.merger(x.reshape(-1, x.shape[-1]))
-        return merged.reshape(patches.shape[0], IMAGE_TOKENS, -1)
+        return merged.reshape(patches.shape[0], IMAGE_TOKENS, -1), x
 
     @staticmethod
     def _block(block: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ from lineside.engines.demo.canvas import Image
 from lineside.engines.demo.crops import engine_pixels, seen
 from lineside.engines.demo.export import trained_network
 from lineside.engines.demo.familiar import fit_familiarity
-from lineside.engines.demo.model import DemoNetwork, prompt_ids
+from lineside.engines.demo.model import DemoNetwork
 from lineside.engines.demo.questions import DemoQuestion, answer_json
-from lineside.engines.demo.tokens import build_tokenizer, token_id
+from lineside.engines.demo.tokens import build_tokenizer, prompt_ids, token_id
 from lineside.engines.demo.truth import CODE_LETTERS
 
 

@@ -115,10 +115,10 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         "# The demo engine, measured",
         "",
-        f"{engine['name']} {engine['version']} on {engine['runtime']}; parts drawn from seed {report['seed']}, "
+        f"{engine['name']} {engine['version']} on {engine['runtime']}; parts from seed {report['seed']}, "
         f"never trained on. It abstains below confidence {report['minimum_confidence']} or when a crop is "
-        "unfamiliar. Classes are drawn about equally often and faint defects are favoured, so these are harder "
-        "parts than a line's.",
+        "unfamiliar. Classes are drawn about equally often and faint defects are favoured: these are "
+        "harder parts than a line's.",
         "",
         *_in_scope(report["in_scope"]),
         *_verdicts(report["verdicts"]),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from lineside.engines.demo.questions import QUESTIONS, answer_json
+from lineside.engines.demo.questions import QUESTIONS, DemoQuestion, answer_json
 from lineside.engines.demo.truth import CAP_CLASSES
 
 SPECIAL = (
@@ -26,6 +26,7 @@ SPECIAL = (
     "<think>",
     "</think>",
 )
+IMAGE_TOKENS = 16
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 CHAT_TEMPLATE = """\
@@ -82,6 +83,20 @@ def build_tokenizer() -> Tokenizer:
     tokenizer.train_from_iterator(_corpus(), trainer)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
     return tokenizer
+
+
+def prompt_text(question: DemoQuestion, image_tokens: int = IMAGE_TOKENS) -> str:
+    """The chat template's text for one question and one picture, its placeholder repeated."""
+    return (
+        f"<|im_start|>system\n{question.text}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
+        + "<|image_pad|>" * image_tokens
+        + "<|vision_end|><|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+
+
+def prompt_ids(tokenizer: Tokenizer, question: DemoQuestion) -> list[int]:
+    """The tokens of one question and one picture."""
+    return list(tokenizer.encode(prompt_text(question), add_special_tokens=False).ids)
 
 
 def special_id(tokenizer: Tokenizer, text: str) -> int:

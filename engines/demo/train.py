@@ -26,10 +26,11 @@ from lineside.engines.demo.questions import QUESTIONS
 from lineside.engines.demo.tokens import build_tokenizer
 
 log = logging.getLogger("train")
-SHARES: Shares = {"cap": 28, "blister": 12, "code": 32}
+SHARES: Shares = {"cap": 32, "blister": 10, "code": 24}
 HELD_OUT_SEED = 1_000_003
 WARM_UP = 100
-DECAY_FROM = 0.35
+DECAY_FROM = 0.2
+FLAW_WEIGHT = 2.0
 SAVE_SECONDS, JUDGE_SECONDS = 60.0, 240.0
 
 
@@ -82,12 +83,14 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
         """Answer loss, side loss and whether each whole answer is right, by question."""
         lesson = self.teacher.lesson(batch)
-        pictures = self.network.embed_pictures(lesson.patches, lesson.regions)
+        pictures, states = self.network.look(lesson.patches, lesson.regions)
         hidden = self.network.read(lesson.ids, pictures, lesson.positions)
         found = {}
         for question in QUESTIONS:
             logits, right = self.teacher.logits(lesson, hidden, question)
             side = self.sides.loss(question, pictures[lesson.rows[question.id]], right)
+            if question.id == "cap":
+                side = side + FLAW_WEIGHT * self.sides.flaw_loss(states[lesson.rows["cap"]], lesson.flaws)
             part = decided(question)
             hits = (logits[:, part].argmax(-1) == right[:, part]).all(1)
             found[question.id] = (answer_loss(question, logits, right), side, hits)

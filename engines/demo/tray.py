@@ -54,10 +54,11 @@ REGIONS: dict[str, tuple[float, float, float, float]] = {name: _region(name) for
 
 @dataclass(frozen=True)
 class TrayArt:
-    """A drawn part: its picture and its outline's coverage at `SUPERSAMPLE`, with a margin of `MARGIN`."""
+    """A drawn part at `SUPERSAMPLE` with a margin of `MARGIN`: picture, outline's and flaw's coverage."""
 
     image: Image
     alpha: Plane
+    flaw: Plane | None = None
 
 
 MARGIN = 4  # canvas pixels around the tray
@@ -124,7 +125,7 @@ def draw_part(truth: PartTruth, rng: np.random.Generator) -> TrayArt:
     """Draw one part; the same truth and generator state give the same pixels."""
     empty = _empty()
     image = empty.image.copy()
-    draw_cap(image, _at(CAP_AT), truth.cap, truth.severity, truth.misprint, rng)
+    flaw = draw_cap(image, _at(CAP_AT), truth.cap, truth.severity, truth.misprint, rng)
     place_tablets(image, _at(BLISTER_AT), truth.tablets, rng)
     print_code(image, _at(LABEL_AT), truth.code, rng)
-    return TrayArt(image, empty.alpha)
+    return TrayArt(image, empty.alpha, flaw)
