@@ -36,6 +36,7 @@ from lineside.daemon.engine_worker.messages import (
 from lineside.engines.base import Answer, AnswersQuestions
 from lineside.engines.errors import (
     BadImage,
+    BadQuestion,
     DamagedBundle,
     EngineError,
     IncompatibleBundle,
@@ -51,6 +52,7 @@ _PR_SET_NAME = 15
 
 _PROBLEMS: tuple[tuple[type[EngineError], ProblemKind], ...] = (
     (UnknownQuestion, ProblemKind.UNKNOWN_QUESTION),
+    (BadQuestion, ProblemKind.BAD_QUESTION),
     (PromptTooLong, ProblemKind.PROMPT_TOO_LONG),
     (UndecodableAnswer, ProblemKind.UNDECODABLE),
     (BadImage, ProblemKind.BAD_IMAGE),

@@ -16,7 +16,8 @@ from lineside.engines.base import Answer, Clip, EngineInfo, Grammar, Image, Prom
 class ProblemKind(StrEnum):
     """Why there is no answer."""
 
-    UNKNOWN_QUESTION = "UNKNOWN_QUESTION"
+    UNKNOWN_QUESTION = "UNKNOWN_QUESTION"  # the engine was not trained for it
+    BAD_QUESTION = "BAD_QUESTION"  # nobody could answer it: a broken pattern, no allowed value
     PROMPT_TOO_LONG = "PROMPT_TOO_LONG"
     BAD_IMAGE = "BAD_IMAGE"
     UNDECODABLE = "UNDECODABLE"

@@ -17,7 +17,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lineside.engines.base import Answer, Clip, EngineInfo, Grammar, Image, Prompt, Timings, TokenCounts
-from lineside.engines.errors import DamagedBundle, PromptTooLong, UndecodableAnswer, UnknownQuestion
+from lineside.engines.errors import (
+    BadQuestion,
+    DamagedBundle,
+    PromptTooLong,
+    UndecodableAnswer,
+    UnknownQuestion,
+)
 
 
 def digest(images: Sequence[Image | Clip]) -> str:
@@ -106,6 +112,8 @@ def _act(word: str, argument: str) -> None:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         case "unknown":
             raise UnknownQuestion("not trained for this")
+        case "bad":
+            raise BadQuestion("no value is allowed")
         case "long":
             raise PromptTooLong("too long")
         case "undecodable":

@@ -75,6 +75,7 @@ def test_the_largest_number_of_tokens_reaches_the_engine(open_worker: OpenWorker
     ("question", "kind", "reason"),
     [
         ("unknown", ProblemKind.UNKNOWN_QUESTION, ReasonCode.ENGINE_ERROR),
+        ("bad", ProblemKind.BAD_QUESTION, ReasonCode.ENGINE_ERROR),
         ("long", ProblemKind.PROMPT_TOO_LONG, ReasonCode.ENGINE_ERROR),
         ("undecodable", ProblemKind.UNDECODABLE, ReasonCode.UNDECODABLE),
         ("break", ProblemKind.ENGINE_ERROR, ReasonCode.ENGINE_ERROR),
