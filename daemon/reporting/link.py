@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
@@ -25,6 +26,14 @@ class LinkState(StrEnum):
     CONNECTED = "CONNECTED"
     WAITING = "WAITING"  # all brokers failed; the next try is due later
     STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A session, or why there is none; neither when the session was lost at once, or trying was stopped."""
+
+    session: Session | None = None
+    failure: NotConnected | None = None
 
 
 class Link:
@@ -135,40 +144,58 @@ class Link:
         return None
 
     def _try(self, broker: Broker) -> Session | None:
-        for protocol in self._protocols(broker):
-            if self._stop.is_set():
-                return None
-            session = Session(broker, protocol, self._options, self._on_message)
-            try:
-                session.open(self._will())
-                self._greet(session)
-            except NotConnected as error:
-                self._trouble(broker, protocol, str(error))
-                if error.silent and protocol is Protocol.V5:
-                    self._deaf_to_v5.add(broker)
-                if not (error.silent or error.old_protocol):
-                    return None  # no broker there, or it does not want us: another protocol changes nothing
-                continue
-            except SessionLost as error:
-                session.drop(str(error))
-                self._trouble(broker, protocol, str(error))
-                return None
-            except BaseException:
-                session.drop("the greeting failed")
-                raise
-            if protocol is Protocol.V5:
-                self._deaf_to_v5.discard(broker)
-            _log.info("mqtt_connected", broker=str(broker), protocol=protocol.value)
-            return session
-        return None
-
-    def _protocols(self, broker: Broker) -> tuple[Protocol, ...]:
-        """The new one first, except where a broker once left it without an answer: that costs a timeout."""
+        """MQTT 5 first. The old protocol where the broker refuses the new one, or proves deaf to it."""
         if broker.protocol is not None:
-            return (broker.protocol,)
+            return self._attempt(broker, broker.protocol).session
         if broker in self._deaf_to_v5:
-            return (Protocol.V311, Protocol.V5)
-        return (Protocol.V5, Protocol.V311)
+            # Known to leave MQTT 5 unanswered: asking first would cost a timeout at every reconnecting.
+            old = self._attempt(broker, Protocol.V311)
+            if old.session is None:
+                self._deaf_to_v5.discard(broker)  # the next try finds out anew who is there
+            return old.session
+        new = self._attempt(broker, Protocol.V5)
+        if new.failure is None or not (new.failure.old_protocol or new.failure.silent):
+            return new.session
+        if new.failure.old_protocol:
+            return self._attempt(broker, Protocol.V311).session
+        return self._settle_silence(broker)
+
+    def _settle_silence(self, broker: Broker) -> Session | None:
+        """Deaf to MQTT 5, or not up yet? Deaf is who answers the old protocol on both sides of a silence."""
+        probe = Session(broker, Protocol.V311, self._options, lambda session, received: None)
+        try:
+            probe.open(self._will())
+        except NotConnected as error:
+            self._trouble(broker, Protocol.V311, str(error))
+            return None
+        probe.close()
+        again = self._attempt(broker, Protocol.V5)
+        if again.failure is None or not again.failure.silent:
+            return again.session
+        old = self._attempt(broker, Protocol.V311)
+        if old.session is not None:
+            self._deaf_to_v5.add(broker)
+        return old.session
+
+    def _attempt(self, broker: Broker, protocol: Protocol) -> _Attempt:
+        if self._stop.is_set():
+            return _Attempt()
+        session = Session(broker, protocol, self._options, self._on_message)
+        try:
+            session.open(self._will())
+            self._greet(session)
+        except NotConnected as error:
+            self._trouble(broker, protocol, str(error))
+            return _Attempt(failure=error)
+        except SessionLost as error:
+            session.drop(str(error))
+            self._trouble(broker, protocol, str(error))
+            return _Attempt()
+        except BaseException:
+            session.drop("the greeting failed")
+            raise
+        _log.info("mqtt_connected", broker=str(broker), protocol=protocol.value)
+        return _Attempt(session=session)
 
     def _trouble(self, broker: Broker, protocol: Protocol, why: str) -> None:
         self.last_error = why
