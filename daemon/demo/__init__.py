@@ -1,1 +1,1 @@
-"""The demonstration: a drawn line, inspected by the real daemon, compared with the truth it was drawn with."""
+"""The demonstration: a drawn line, inspected by the real daemon and compared with its truth."""

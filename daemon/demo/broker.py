@@ -41,8 +41,12 @@ def demo_broker(folder: Path) -> Iterator[RunningBroker]:
     port = free_port()
     program = find_mosquitto()
     if program is None:
-        with EmbeddedBroker("127.0.0.1", port):
+        embedded = EmbeddedBroker(port)
+        embedded.open()
+        try:
             yield RunningBroker("127.0.0.1", port, "embedded (amqtt, MQTT 3.1.1)")
+        finally:
+            embedded.close()
         return
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "mosquitto.conf"

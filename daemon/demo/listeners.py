@@ -14,6 +14,7 @@ from typing import Self
 
 import grpc
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from lineside.v1 import inspections_pb2, inspections_pb2_grpc
 
@@ -32,7 +33,7 @@ class BrokerListener:
         self._subscribed = threading.Event()
         # A fixed session: what falls while this listener is away is kept by the broker.
         self._client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id="lineside-demo-listener", clean_session=False,
+            CallbackAPIVersion.VERSION2, client_id="lineside-demo-listener", clean_session=False,
             protocol=mqtt.MQTTv311,
         )  # fmt: skip
         self._client.on_connect = self._connected
@@ -45,7 +46,9 @@ class BrokerListener:
         self._client.loop_start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -94,12 +97,14 @@ class WatchListener:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         with self._lock:
             call = self._call
         if call is not None:
-            call.cancel()
+            call.cancel()  # type: ignore[no-untyped-call]
         self._thread.join(timeout=5)
 
     @property

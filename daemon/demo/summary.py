@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from lineside.daemon.demo.truth import PartOnLine, part_at
 
@@ -18,6 +19,8 @@ class Heard:
     verdict: str
     frame_index: int | None
     camera_to_verdict_ms: float | None
+    triggered_at: datetime
+    decided_at: datetime
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Heard:
@@ -31,6 +34,8 @@ class Heard:
             verdict=str(record["verdict"]),
             frame_index=int(str(frame)) if frame is not None else None,
             camera_to_verdict_ms=float(str(total)) if total is not None else None,
+            triggered_at=datetime.fromisoformat(str(record["triggered_at"])),
+            decided_at=datetime.fromisoformat(str(record["decided_at"])),
         )
 
 
@@ -50,7 +55,6 @@ def summarise(
     mqtt_received: int,
     grpc_received: int,
     stored: int,
-    seconds: float,
 ) -> dict[str, object]:
     """The summary object. Without a truth (`parts` is None) what needs one is null.
 
@@ -75,7 +79,7 @@ def summarise(
         "mqtt_received": mqtt_received,
         "grpc_received": grpc_received,
         "stored": stored,
-        "parts_per_second": round(len(unique) / seconds, 2) if seconds > 0 else None,
+        "parts_per_second": _rate(list(unique.values())),
         "camera_to_verdict_ms": {
             "p50": round(p50, 1) if p50 is not None else None,
             "p99": round(p99, 1) if p99 is not None else None,
@@ -84,6 +88,14 @@ def summarise(
     if parts is not None:
         summary.update(_against_truth(list(unique.values()), list(parts), reach))
     return summary
+
+
+def _rate(heard: list[Heard]) -> float | None:
+    """Parts a second from the first trigger to the last verdict, by the device's clock; None for one part."""
+    if len(heard) < 2:
+        return None
+    seconds = (max(one.decided_at for one in heard) - min(one.triggered_at for one in heard)).total_seconds()
+    return round(len(heard) / seconds, 2) if seconds > 0 else None
 
 
 def _against_truth(heard: list[Heard], parts: list[PartOnLine], reach: int) -> dict[str, object]:

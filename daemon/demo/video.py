@@ -48,7 +48,9 @@ def draw_line(
     path = folder / "line.avi"
     writer: cv2.VideoWriter | None = None
     try:
-        for number, (frame, visible) in enumerate(line_frames(truths, rng, speed_px=SPEED_PX, pitch_px=PITCH_PX)):
+        for number, (frame, visible) in enumerate(
+            line_frames(truths, rng, speed_px=SPEED_PX, pitch_px=PITCH_PX)
+        ):
             if writer is None:
                 height, width = frame.shape[:2]
                 code = cv2.VideoWriter.fourcc(*"MJPG")

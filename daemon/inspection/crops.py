@@ -32,7 +32,12 @@ def cut(image: Picture, box: Box, *, minimum_share: float = 0.98) -> tuple[Pictu
         RegionOutsideFrame: less than `minimum_share` of the region's area is inside the frame.
     """
     height, width = image.shape[:2]
-    x0, y0, x1, y1 = (round(box[0] * width), round(box[1] * height), round(box[2] * width), round(box[3] * height))
+    x0, y0, x1, y1 = (
+        round(box[0] * width),
+        round(box[1] * height),
+        round(box[2] * width),
+        round(box[3] * height),
+    )
     cx0, cy0, cx1, cy1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
     wanted = (x1 - x0) * (y1 - y0)
     inside = max(cx1 - cx0, 0) * max(cy1 - cy0, 0)

@@ -33,6 +33,8 @@ class Job:
     part_box: Box | None
     plan: Plan
     accepted_ns: int
+    trouble: Reason | None = None
+    """Why the camera's picture may not be judged (frozen, black, gone), as seen at the trigger."""
 
     @property
     def deadline_ns(self) -> int:

@@ -19,12 +19,14 @@ import structlog
 from lineside.daemon.clock import Clock
 from lineside.daemon.inspection.inspect import Inspector
 from lineside.daemon.inspection.job import Job, undecided
+from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.values import (
     Box,
     EvidenceImage,
     Frame,
     Intake,
+    Reason,
     ReasonCode,
     RecipeRef,
     Result,
@@ -65,6 +67,7 @@ class Station:
         inspector: Inspector,
         accept: Accept,
         commit: Commit,
+        numbers: PartNumbers,
         clock: Clock,
         boot_id: str,
         lossless: bool,
@@ -75,6 +78,7 @@ class Station:
         self._inspector = inspector
         self._accept = accept
         self._commit = commit
+        self._numbers = numbers
         self._clock = clock
         self._boot_id = boot_id
         self._lossless = lossless
@@ -98,6 +102,7 @@ class Station:
 
     def open(self) -> None:
         """Starts judging."""
+        self._numbers.open()
         self._thread.start()
 
     def close(self, *, drain_s: float = 5.0) -> None:
@@ -120,6 +125,7 @@ class Station:
         part_id: str | None = None,
         part_box: Box | None = None,
         expected: Mapping[str, str] | None = None,
+        trouble: Reason | None = None,
     ) -> str:
         """Accepts one part and gives the id of the result that will come."""
         plan = self.plan
@@ -129,7 +135,7 @@ class Station:
             result_id=result_id,
             station=self.name,
             camera=self.camera,
-            part_id=part_id or f"{self.name}-{now:%y%m%d-%H%M%S}-{now.microsecond // 1000:03d}",
+            part_id=part_id or self._numbers.next_id(now),
             part_id_given=part_id is not None,
             trigger=kind,
             triggered_at=now,
@@ -138,7 +144,7 @@ class Station:
             recipe=plan.ref,
             expected=dict(expected or {}),
         )
-        job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns())
+        job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), trouble)
         with self._lock:
             self._counts["triggered"] += 1
         self._accept(intake)
@@ -184,7 +190,7 @@ class Station:
     def _judge(self, job: Job) -> None:
         try:
             draft, images = self._inspector.inspect(job)
-        except Exception as error:  # noqa: BLE001 - the loop's edge: whatever went wrong, the part gets its verdict
+        except Exception as error:
             LOG.exception("inspection failed", station=self.name, result_id=job.intake.result_id)
             message = f"{type(error).__name__} while judging; the log has the details"
             draft, images = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message), ()

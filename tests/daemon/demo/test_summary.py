@@ -1,8 +1,9 @@
-"""The demonstration's summary says truly what escaped, what was failed for nothing, what was missed or doubled."""
+"""The demonstration's summary says truly what escaped, was failed for nothing, missed or doubled."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,14 +20,19 @@ def line_of(good: Sequence[bool], pitch: int = 10) -> list[PartOnLine]:
 
 
 def heard(sequence: int, verdict: str, frame: int | None, ms: float = 10.0) -> Heard:
-    return Heard(f"id-{sequence}", sequence, verdict, frame, ms)
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=sequence)
+    return Heard(f"id-{sequence}", sequence, verdict, frame, ms, at, at + timedelta(milliseconds=ms))
 
 
 def summary_of(parts: list[PartOnLine] | None, verdicts: list[Heard]) -> dict[str, object]:
     return summarise(
-        verdicts, parts=parts, reach=4, mqtt_received=len(verdicts), grpc_received=len(verdicts),
-        stored=len(verdicts), seconds=10.0,
-    )  # fmt: skip
+        verdicts,
+        parts=parts,
+        reach=4,
+        mqtt_received=len(verdicts),
+        grpc_received=len(verdicts),
+        stored=len(verdicts),
+    )
 
 
 def test_a_bad_part_judged_ok_is_an_escape_and_a_good_one_judged_not_ok_is_overkill():
@@ -73,7 +79,9 @@ def test_every_part_is_judged_or_missed_and_verdicts_add_up(verdicts: list[str],
     parts = line_of(data.draw(st.lists(st.booleans(), min_size=1, max_size=40)))
     frames = [data.draw(st.integers(0, len(parts) * 10 + 20)) for _ in verdicts]
 
-    said = summary_of(parts, [heard(i + 1, v, f) for i, (v, f) in enumerate(zip(verdicts, frames, strict=True))])
+    said = summary_of(
+        parts, [heard(i + 1, v, f) for i, (v, f) in enumerate(zip(verdicts, frames, strict=True))]
+    )
 
     assert said["ok"] + said["not_ok"] + said["not_decidable"] == said["parts_judged"] == len(verdicts)  # type: ignore[operator]
     assert len(parts) - said["missed"] + said["doubled"] + said["strays"] == len(verdicts)  # type: ignore[operator]
@@ -99,3 +107,9 @@ def test_a_truth_file_reads_back_as_written(tmp_path):
     write_truth(tmp_path / "truth.json", parts)
 
     assert read_truth(tmp_path / "truth.json") == parts
+
+
+def test_parts_per_second_is_from_the_first_trigger_to_the_last_verdict():
+    said = summary_of(None, [heard(n, "OK", n, ms=0.0) for n in range(11)])
+
+    assert said["parts_per_second"] == 1.1

@@ -1,0 +1,217 @@
+"""The running appliance: what servers and command listeners may ask for (`ports.RunningAppliance`).
+
+Holds the parts that `composition` built; owns none of their threads. No decision about parts is taken here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from lineside.daemon.cameras.push import PushSource
+from lineside.daemon.cameras.runner import CameraRunner
+from lineside.daemon.clock import Clock
+from lineside.daemon.engine_worker.client import EngineWorker
+from lineside.daemon.engine_worker.settings import WorkerState
+from lineside.daemon.inspection.inspect import engine_ref
+from lineside.daemon.ports import CameraState, DeviceState, NotReady, StationState, UnknownName
+from lineside.daemon.recipe_book import RecipeBook
+from lineside.daemon.settings import DeviceSettings
+from lineside.daemon.store.store import Store
+from lineside.daemon.unit import StationUnit
+from lineside.daemon.values import Frame, Picture, RecipeRef, Result, TriggerKind
+
+REMEMBERED_REQUESTS = 10_000
+ENGINE_STATES = {
+    WorkerState.STOPPED: "STARTING",
+    WorkerState.STARTING: "STARTING",
+    WorkerState.READY: "READY",
+    WorkerState.RESTARTING: "RESTARTING",
+    WorkerState.FAILED: "FAILED",
+}
+
+
+class Requests:
+    """Remembers which result a `request_id` led to, so that a repeated call inspects once."""
+
+    def __init__(self, capacity: int = REMEMBERED_REQUESTS) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._results: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def once(self, station: str, request_id: str | None, act: Callable[[], str]) -> str:
+        """The result id of this request: the one it led to before, or what `act` gives now."""
+        if not request_id:
+            return act()
+        # Held while acting: two calls with one id at the same moment must not both inspect.
+        with self._lock:
+            known = self._results.get((station, request_id))
+            if known is None:
+                known = self._results[(station, request_id)] = act()
+                while len(self._results) > self._capacity:
+                    self._results.popitem(last=False)
+            return known
+
+
+class Appliance:
+    """Answers questions about the device and takes triggers. Every method is thread-safe."""
+
+    def __init__(
+        self,
+        settings: DeviceSettings,
+        *,
+        clock: Clock,
+        store: Store,
+        engine: EngineWorker,
+        cameras: Sequence[CameraRunner],
+        units: Sequence[StationUnit],
+        recipes: RecipeBook,
+        consumers: Sequence[str],
+        started_at: datetime,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store = store
+        self._engine = engine
+        self._cameras = {runner.camera.name: runner for runner in cameras}
+        self._units = {unit.station.name: unit for unit in units}
+        self._recipes = recipes
+        self._consumers = tuple(consumers)
+        self._started_at = started_at
+        self._requests = Requests()
+
+    def device(self) -> DeviceState:
+        """The device as seen now."""
+        info = self._engine.info
+        ages = [self._store.oldest_unsent_age(consumer) for consumer in self._consumers]
+        return DeviceState(
+            device=self._settings.id,
+            site=self._settings.site,
+            area=self._settings.area,
+            line=self._settings.line,
+            software_version=version("lineside"),
+            started_at=self._started_at,
+            clock_synchronised=self._clock.synchronised(),
+            engine=engine_ref(info) if info is not None else None,
+            engine_state=ENGINE_STATES[self._engine.state],
+            last_sequence=self._store.last_sequence(),
+            outbox_depth={consumer: self._store.depth(consumer) for consumer in self._consumers},
+            outbox_oldest_age_s=max((age for age in ages if age is not None), default=None),
+            evidence_bytes=self._store.counts().evidence_bytes,
+            disk_free_bytes=shutil.disk_usage(Path(self._settings.data_dir)).free,
+        )
+
+    def cameras(self) -> Sequence[CameraState]:
+        """Every camera as seen now. A file is finished once its stations have looked at all of it."""
+        finished = {
+            name: all(unit.finished for unit in self._units.values() if unit.runner is runner)
+            and any(unit.finished for unit in self._units.values() if unit.runner is runner)
+            for name, runner in self._cameras.items()
+        }
+        return [
+            dataclasses.replace(runner.report(), finished=finished[name])
+            for name, runner in self._cameras.items()
+        ]
+
+    def stations(self) -> Sequence[StationState]:
+        """Every station as seen now."""
+        return [unit.state() for unit in self._units.values()]
+
+    def newest_frame(self, camera: str) -> Frame | None:
+        """The newest frame of a camera; None before the first. Raises UnknownName."""
+        return self._camera(camera).newest()
+
+    def push_frame(self, camera: str, image: Picture) -> None:
+        """Hands a picture to a camera of kind `push`. Raises UnknownName, NotReady."""
+        source = self._camera(camera).camera
+        if not isinstance(source, PushSource):
+            raise NotReady(f"camera '{camera}' is of kind {source.kind}; only `push` takes pictures")
+        source.push(image)
+
+    def trigger(
+        self,
+        station: str,
+        *,
+        part_id: str | None,
+        expected: Mapping[str, str],
+        source: TriggerKind,
+        request_id: str | None = None,
+    ) -> str:
+        """Accepts a trigger on the newest frame. Raises UnknownName, NotReady."""
+        unit = self._unit(station)
+
+        def act() -> str:
+            _require(station, unit.objections())
+            frame = unit.runner.newest()
+            return unit.station.trigger(
+                frame,
+                kind=source,
+                part_id=part_id,
+                part_box=unit.locate(frame),
+                expected=expected,
+                trouble=unit.runner.trouble(),
+            )
+
+        return self._requests.once(station, request_id, act)
+
+    def inspect_picture(
+        self,
+        station: str,
+        image: Picture,
+        *,
+        part_id: str | None,
+        expected: Mapping[str, str],
+        request_id: str | None = None,
+    ) -> str:
+        """Judges an uploaded picture with the station's recipe. Raises UnknownName, NotReady."""
+        unit = self._unit(station)
+
+        def act() -> str:
+            _require(station, unit.objections_to_uploads())
+            frame = Frame(unit.station.camera, 0, image, self._clock.monotonic_ns(), self._clock.now())
+            return unit.station.trigger(
+                frame,
+                kind=TriggerKind.GRPC,
+                part_id=part_id,
+                part_box=unit.locate(frame),
+                expected=expected,
+            )
+
+        return self._requests.once(station, request_id, act)
+
+    def wait_for(self, result_id: str, timeout_s: float) -> Result | None:
+        """The stored result, or None when it has not come within `timeout_s`."""
+        return self._store.wait_result(result_id, timeout_s)
+
+    def select_recipe(self, station: str, recipe: str) -> RecipeRef:
+        """Makes a recipe the station's active one, between two parts. Raises UnknownName, NotReady."""
+        unit = self._unit(station)
+        plan = self._recipes.plan(recipe)
+        ref = unit.select(plan)
+        self._recipes.remember(station, recipe)
+        return ref
+
+    def recipes(self) -> Sequence[tuple[RecipeRef, str]]:
+        """Every installed recipe with its YAML text."""
+        return self._recipes.all()
+
+    def _camera(self, name: str) -> CameraRunner:
+        if name not in self._cameras:
+            raise UnknownName(f"there is no camera '{name}'; there are: {', '.join(sorted(self._cameras))}")
+        return self._cameras[name]
+
+    def _unit(self, name: str) -> StationUnit:
+        if name not in self._units:
+            raise UnknownName(f"there is no station '{name}'; there are: {', '.join(sorted(self._units))}")
+        return self._units[name]
+
+
+def _require(station: str, objections: Sequence[str]) -> None:
+    if objections:
+        raise NotReady(f"station '{station}' cannot judge now: {'; '.join(objections)}")

@@ -1,0 +1,241 @@
+"""The composition root: every long-lived object is built here in one visible order, and closed in reverse.
+
+Store first (it owns what was promised before a crash), then the engine, then the ways out, the cameras last:
+no frame comes before there is somebody to judge it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import structlog
+
+from lineside.daemon.appliance import Appliance
+from lineside.daemon.cameras.make import make_camera
+from lineside.daemon.cameras.runner import CameraRunner
+from lineside.daemon.clock import Clock, boot_id
+from lineside.daemon.engine_worker.client import EngineWorker
+from lineside.daemon.engine_worker.settings import WorkerSettings, WorkerState
+from lineside.daemon.engine_worker.shift import Patience
+from lineside.daemon.inspection.inspect import Inspector
+from lineside.daemon.inspection.part_numbers import PartNumbers
+from lineside.daemon.inspection.station import Station
+from lineside.daemon.inspection.watcher import Watcher
+from lineside.daemon.recipe_book import RecipeBook
+from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions
+from lineside.daemon.reporting.reporter import MqttReporter
+from lineside.daemon.reporting.topics import Topics
+from lineside.daemon.rpc.options import RpcOptions
+from lineside.daemon.rpc.server import RpcServer
+from lineside.daemon.rpc.stored import StoredResults
+from lineside.daemon.settings import EngineSettings, MqttSettings, Settings, StationSettings
+from lineside.daemon.store.errors import Alarm
+from lineside.daemon.store.store import Store
+from lineside.daemon.unit import WARM_S, StationUnit, frame_trigger
+
+LOG = structlog.get_logger("appliance")
+MQTT_CONSUMER = "mqtt"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs. `rpc_port` is the port really listened on."""
+
+    appliance: Appliance
+    store: Store
+    engine: EngineWorker
+    units: tuple[StationUnit, ...]
+    rpc_port: int
+    reporter: MqttReporter | None
+
+
+@contextmanager
+def running(settings: Settings, clock: Clock, stop: threading.Event) -> Iterator[Running]:
+    """Builds and starts the appliance; on the way out closes everything in reverse.
+
+    Returns control once the engine is loaded and every question prepared (or refused, or `stop` was
+    set, or the start took too long: then parts are answered NOT_DECIDABLE until it is there).
+
+    Raises:
+        BadFile: a recipe that does not hold. StoreError, AddressTaken, OSError: what cannot be opened.
+    """
+    with ExitStack() as stack:
+        boot = boot_id()
+        alarms = Alarms()
+        store = Store.open(
+            settings.device.data_dir,
+            device=settings.device.id,
+            clock=clock,
+            evidence_quota_bytes=settings.store.evidence_quota_mb * 2**20,
+            on_alarm=alarms.hear,
+        )
+        stack.callback(store.close)
+        interrupted = store.recover(boot)
+        if interrupted:
+            LOG.warning("parts were interrupted", count=len(interrupted))
+        recipes = RecipeBook(settings.stations, store)
+        recipes.open()
+        engine = EngineWorker(worker_settings(settings.engine), clock)
+        engine.open()
+        stack.callback(engine.close)
+        runners, units = _units(settings, clock, boot, store, engine, recipes)
+        for unit in units:
+            unit.station.open()
+            stack.callback(unit.station.close)
+        appliance = Appliance(
+            settings.device,
+            clock=clock,
+            store=store,
+            engine=engine,
+            cameras=runners,
+            units=units,
+            recipes=recipes,
+            consumers=(MQTT_CONSUMER,) if settings.mqtt is not None else (),
+            started_at=clock.now(),
+        )
+        rpc = RpcServer(appliance, StoredResults(store), clock, RpcOptions(address=settings.grpc.listen))
+        rpc_port = rpc.open()
+        stack.callback(rpc.close)
+        reporter = _reporter(settings, appliance, store, clock, rpc_port)
+        if reporter is not None:
+            reporter.open()
+            stack.callback(reporter.close)
+            alarms.tell(reporter)
+        _prepare(engine, units, settings.engine.start_timeout_s, stop)
+        for unit in units:
+            unit.watcher.open()
+            stack.callback(unit.watcher.close)
+        for runner in runners:
+            runner.start()
+            stack.callback(runner.stop)
+        yield Running(appliance, store, engine, tuple(units), rpc_port, reporter)
+
+
+class Alarms:
+    """Passes the store's alarms on to the plant once there is a way out; until then they are in the log."""
+
+    def __init__(self) -> None:
+        self._reporter: MqttReporter | None = None
+
+    def tell(self, reporter: MqttReporter) -> None:
+        """From now on alarms go out here too."""
+        self._reporter = reporter
+
+    def hear(self, alarm: Alarm) -> None:
+        """Called by the store in any thread."""
+        reporter = self._reporter
+        if reporter is not None:
+            reporter.alert(str(alarm.code), alarm.message, alarm.result_id)
+
+
+def demo_bundle() -> Path:
+    """The engine bundle that ships with the package."""
+    return Path(str(files("lineside.engines.demo") / "demo.lsengine"))
+
+
+def worker_settings(settings: EngineSettings) -> WorkerSettings:
+    """The engine process as the settings file describes it."""
+    return WorkerSettings(
+        bundle=settings.bundle or demo_bundle(),
+        runtime=settings.runtime,
+        threads=settings.threads or None,
+        patience=Patience(start_s=settings.start_timeout_s, answer_s=settings.answer_timeout_s, idle_s=15.0),
+    )
+
+
+def _units(
+    settings: Settings, clock: Clock, boot: str, store: Store, engine: EngineWorker, recipes: RecipeBook
+) -> tuple[list[CameraRunner], list[StationUnit]]:
+    inspector = Inspector(engine, clock)
+    cameras = {camera.id: make_camera(camera, clock) for camera in settings.cameras}
+    built: list[tuple[StationSettings, Station, Watcher]] = []
+    runners: dict[str, CameraRunner] = {}
+    for entry in settings.stations:
+        camera = cameras[entry.camera]
+        plan = recipes.plan_for(entry)
+        station = Station(
+            entry.id,
+            entry.camera,
+            plan,
+            inspector=inspector,
+            accept=store.accept,
+            commit=store.commit,
+            numbers=PartNumbers(entry.id, store.reserve_numbers),
+            clock=clock,
+            boot_id=boot,
+            lossless=camera.lossless,
+        )
+        trigger, kind = frame_trigger(entry, plan)
+        watcher = Watcher(
+            station,
+            trigger,
+            kind,
+            lossless=camera.lossless,
+            trouble=lambda name=entry.camera: runners[name].trouble(),  # type: ignore[misc]
+        )
+        built.append((entry, station, watcher))
+    for name, camera in cameras.items():
+        sinks = [watcher.frames for entry, _, watcher in built if entry.camera == name]
+        runners[name] = CameraRunner(camera, sinks, clock)
+    units = [
+        StationUnit(entry, station, runners[entry.camera], watcher, engine)
+        for entry, station, watcher in built
+    ]
+    return list(runners.values()), units
+
+
+def _prepare(engine: EngineWorker, units: list[StationUnit], timeout_s: float, stop: threading.Event) -> None:
+    """Waits for the engine and has it prepare every question; in short steps, so that a stop is heard."""
+    warmed = [look for unit in units for look in unit.warm(unit.station.plan)]
+    waited = 0.0
+    while waited < timeout_s and not stop.is_set():
+        if engine.wait_until_loaded(0.5) in (WorkerState.READY, WorkerState.FAILED):
+            break
+        waited += 0.5
+    wait([look.future for look in warmed], timeout=WARM_S)
+    for look in warmed:
+        objection = look.objection()
+        if objection is not None:
+            LOG.error("station is not ready", because=objection)
+
+
+def _reporter(
+    settings: Settings, appliance: Appliance, store: Store, clock: Clock, rpc_port: int
+) -> MqttReporter | None:
+    if settings.mqtt is None:
+        return None
+    device = settings.device
+    host = settings.grpc.listen.rpartition(":")[0]
+    return MqttReporter(
+        appliance,
+        store,
+        Topics(device.site, device.area, device.line, device.id),
+        clock,
+        mqtt_options(settings.mqtt, device.id, f"{host}:{rpc_port}"),
+        random.random,
+    )
+
+
+def mqtt_options(settings: MqttSettings, device: str, rpc_address: str) -> MqttOptions:
+    """What reporting is told, from the settings file."""
+    tls = None
+    if settings.tls is not None:
+        tls = BrokerTls(settings.tls.ca_file, settings.tls.cert_file, settings.tls.key_file)
+    brokers = tuple(
+        Broker(broker.host, broker.port, settings.username, settings.password_file, tls)
+        for broker in settings.brokers
+    )
+    return MqttOptions(
+        brokers=brokers,
+        client_id=settings.client_id or f"lineside-{device}",
+        in_flight=settings.receive_maximum,
+        keepalive_s=settings.keepalive,
+        rpc_address=rpc_address,
+    )
