@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from lineside.engines.base import AnswersQuestions, EngineInfo
+from lineside.engines.base import EngineInfo
 from lineside.engines.bundle import Bundle, open_bundle
 from lineside.engines.chat import ChatTemplate, PromptWriter
 from lineside.engines.config import ModelConfig, parse_config
@@ -52,7 +52,7 @@ class Engine:
         context_tokens: int | None = None,
         snapshot_bytes: int = SNAPSHOT_BYTES,
         cache: Path | None = None,
-    ) -> AnswersQuestions:
+    ) -> OnnxRuntimeSession:
         """Verifies a bundle (folder or `.lsengine`) and opens it.
 
         `runtime`: `auto`, `onnxruntime` or `onnxruntime-cuda`. `threads`: cores a call may use, None for all.

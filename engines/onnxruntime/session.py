@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -138,6 +140,14 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Gives up the sessions and buffers; the engine cannot be used afterwards."""
         self._parts = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _opened(self) -> SessionParts:
         if self._parts is None:

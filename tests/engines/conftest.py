@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import graph_runner as plain_runner
 import pytest
+import tiny_engine
+import tiny_tokenizer
 from tokenizers import Tokenizer
 
 from lineside.engines.base import AnswersQuestions
 from lineside.engines.config import VisionTokens
 from lineside.engines.open import Engine
-
-
-def load_beside(name: str, folder: str = ".") -> ModuleType:
-    """A plain module of this folder: test folders are no packages."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / folder / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-tiny_tokenizer = load_beside("tiny_tokenizer")
-qwen_cases = load_beside("qwen_cases", "reference")
-tiny_engine = load_beside("tiny_engine")
-plain_runner = load_beside("graph_runner", "reference")
 
 
 @pytest.fixture(scope="session")
