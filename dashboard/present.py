@@ -152,10 +152,25 @@ class Presenter:
         return f"{now.astimezone(self.zone):%Z}"
 
     def share(self, part: int, counts: Counts) -> str:
-        """A share of today's parts in percent; a dash without parts."""
-        if counts.total == 0:
-            return "–"
-        return f"{self.number(100 * part / counts.total, 1)} %"
+        """A share of the parts in percent; a dash without parts."""
+        return f"{self.number(100 * part / counts.total, 1)} %" if counts.total else "–"
+
+    def interval(self, part: int, counts: Counts) -> str:
+        """The 95 % interval of a share, as `3.4–17.0`; empty without parts."""
+        if not counts.total:
+            return ""
+        low, high = wilson(part, counts.total)
+        return f"{self.number(100 * low, 1)}–{self.number(100 * high, 1)}"
+
+
+def wilson(part: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of `part` out of `total` (at least one): holds for rare events as well."""
+    z = 1.959964
+    share = part / total
+    middle = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def css_class(verdict: Verdict) -> str:

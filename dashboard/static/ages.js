@@ -37,6 +37,22 @@ const Ages = (() => {
   return { spoken, tick };
 })();
 
+// A picture that does not come is left out instead of drawn as broken.
+(() => {
+  const missing = (element) => {
+    if (element.matches && element.matches("img, svg image")) element.classList.add("missing");
+  };
+  document.addEventListener("error", (event) => missing(event.target), true);
+  document.addEventListener("load", (event) => {
+    if (event.target.classList) event.target.classList.remove("missing");
+  }, true);
+  // Those that failed before this script was there: asked for once more.
+  for (const image of document.querySelectorAll("img")) {
+    if (image.complete && image.naturalWidth === 0 && image.loading !== "lazy") missing(image);
+  }
+  for (const image of document.querySelectorAll("svg image")) image.setAttribute("href", image.getAttribute("href"));
+})();
+
 // A live stream that says so when it is silent. `handlers`: event name to function of the data.
 const Live = (() => {
   const SILENT_AFTER_S = 7;

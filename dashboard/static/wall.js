@@ -72,7 +72,7 @@
     template.innerHTML = html;
     const old = [...at("status").querySelectorAll("img.live-frame")];
     for (const image of template.content.querySelectorAll("img.live-frame")) {
-      const same = old.find((o) => o.dataset.source === image.getAttribute("src"));
+      const same = old.find((o) => (o.dataset.source || o.getAttribute("src")) === image.getAttribute("src"));
       if (same) image.replaceWith(same);
       else image.dataset.source = image.getAttribute("src");
     }

@@ -114,7 +114,7 @@ def test_hold_keeps_the_picture_and_then_catches_up(
         page.locator("#newest .verdict.ok").wait_for()
         page.keyboard.press("f")
         device.store(make.inspection(2, make.NOT_OK, label="cracked"))
-        page.get_by_text("1 newer parts are waiting").wait_for()
+        page.get_by_text("Newer parts waiting: 1").wait_for()
         assert page.locator("#newest .part-id").inner_text() == "part-0001"
         page.keyboard.press("f")
         page.locator("#newest .verdict.not_ok").wait_for()
