@@ -72,4 +72,4 @@ class BuildPy(build_py):
 
 
 setup(packages=packages(), package_dir=ROOTS, cmdclass={"build_py": BuildPy}, include_package_data=False,
-      package_data={"": ["*.json", "*.md", "*.jinja", "*.html", "*.css", "*.js", "*.svg", "*.yaml", "*.toml", "*.lsengine", "*.ini", "*.mako", "*.typed", "*.pyi", "*.proto"]})
+      package_data={"": ["*.json", "*.md", "*.jinja", "**/*.html", "static/*", "*.yaml", "*.toml", "*.lsengine", "*.ini", "*.mako", "*.typed", "*.pyi", "*.proto"]})
