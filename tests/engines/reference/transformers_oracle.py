@@ -15,6 +15,7 @@ from qwen_cases import IMAGE, VIDEO, CasePrompt, Model, Picture
 def load_oracle(model: Model, folder: Path) -> Any:
     """The transformers model of a checkpoint, every tensor of which must have been taken."""
     transformers.logging.set_verbosity_error()
+    torch.set_num_threads(1)  # tiny models: threads that wait for each other cost more than they add
     kind = (
         transformers.Qwen3_5MoeForConditionalGeneration
         if model.family == "moe"
