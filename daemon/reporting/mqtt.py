@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from lineside.daemon.reporting.options import Broker, MqttOptions, Protocol
+from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
 
 JSON_TYPE = "application/json"
 REFUSED = 0x80  # reason codes from here on are refusals
@@ -297,9 +298,7 @@ class Session:
                 password = broker.password_file.read_text().rstrip("\r\n")
             self._client.username_pw_set(broker.username, password)
         if broker.tls is not None:
-            named = (broker.tls.ca, broker.tls.certificate, broker.tls.key)
-            ca, certificate, key = (None if path is None else str(path) for path in named)
-            self._client.tls_set(ca_certs=ca, certfile=certificate, keyfile=key)
+            self._client.tls_set_context(_context(broker.tls))
 
     def _start(self) -> dict[str, Any]:
         if self.protocol is Protocol.V311:
@@ -319,6 +318,26 @@ class Session:
         if self.protocol is Protocol.V311:
             return None
         return _described(_properties(PacketTypes.PUBLISH), message)
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _context(files: BrokerTls) -> ssl.SSLContext:
+    """TLS 1.2 or newer, the broker's name checked. Raises OSError when a file is not right."""
+    context = ssl.create_default_context(cafile=files.ca)
+    context.sslsocket_class = _TlsSocket
+    if files.certificate is not None:
+        context.load_cert_chain(files.certificate, files.key)
+    return context
 
 
 def _properties(packet: int) -> Properties:
