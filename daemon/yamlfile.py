@@ -17,12 +17,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from lineside.daemon.secrets import masked_text
 
-MAX_CHARACTERS = 256 * 1024
+MAX_CHARACTERS = 64 * 1024
+DEEPEST = 40
+LONGEST_SHOWN = 1000
+"""A longer value is not shown in a message: it could be cut through a password."""
 
 Key = str | int
 KeyPath = tuple[Key, ...]
@@ -112,12 +115,7 @@ def _load(text: str, file: str) -> tuple[object, dict[KeyPath, int]]:
         raise BadFile(file, [Problem(1, "", f"is longer than {MAX_CHARACTERS} characters")])
     lines: dict[KeyPath, int] = {}
     try:
-        for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
-            if isinstance(event, AliasEvent):
-                line = event.start_mark.line + 1
-                raise BadFile(
-                    file, [Problem(line, "", f"alias *{event.anchor}: write the value out instead")]
-                )
+        _refuse_tricks(text, file)
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
         if root is not None:
             _note_lines(root, (), lines)
@@ -130,6 +128,18 @@ def _load(text: str, file: str) -> tuple[object, dict[KeyPath, int]]:
         # ruamel lets Python's own errors through for odd scalars (a date of month 13, a key that is a list).
         raise BadFile(file, [Problem(1, "", f"is not YAML: {error}")]) from None
     return data, lines
+
+
+def _refuse_tricks(text: str, file: str) -> None:
+    """Aliases multiply content and nesting takes quadratic time: neither belongs into a file of people."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent):
+            raise BadFile(file, [Problem(line, "", f"alias *{event.anchor}: write the value out instead")])
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise BadFile(file, [Problem(line, "", f"is nested more than {DEEPEST} deep")])
 
 
 def _note_lines(node: Node, path: KeyPath, lines: dict[KeyPath, int]) -> None:
@@ -189,7 +199,10 @@ def _message(details: ErrorDetails) -> str:
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = details["input"]
     if isinstance(given, str | int | float | bool):
-        return f"{message}; here it is {masked_text(repr(given))[:80]}"
+        text = repr(given)
+        if len(text) > LONGEST_SHOWN:
+            return f"{message}; here it is {len(text)} characters long"
+        return f"{message}; here it is {masked_text(text)[:80]}"
     return message
 
 
