@@ -1,4 +1,4 @@
-"""Build steps that pyproject.toml cannot say: which packages there are, and the gRPC code made from `protos/`.
+"""Build steps that pyproject.toml cannot say: which packages there are, and the gRPC code from `protos/`.
 
 The folders `daemon/`, `dashboard/`, `engines/` and `protos/lineside/v1/` install as
 `lineside.daemon`, `lineside.dashboard`, `lineside.engines` and `lineside.v1` (a namespace
@@ -45,10 +45,12 @@ def generate_protos() -> None:
     common = _googleapis()
     out = str(ROOT / "protos")
     args = ["protoc", *(f"-I{path}" for path in [*include, *common])]
-    args += [f"--python_out={out}", f"--grpc_python_out={out}", f"--mypy_out=quiet:{out}", f"--mypy_grpc_out=quiet:{out}"]
+    args += [f"--python_out={out}", f"--grpc_python_out={out}"]
+    args += [f"--mypy_out=quiet:{out}", f"--mypy_grpc_out=quiet:{out}"]
     path = os.environ.get("PATH", "")
     # The stub plugins are scripts of this environment, which need not be the activated one.
-    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), path])
+    scripts = [sysconfig.get_path("scripts"), str(Path(sys.executable).parent)]
+    os.environ["PATH"] = os.pathsep.join([*scripts, path])
     try:
         if protoc.main([*args, *protos]) != 0:
             raise SystemExit("protoc failed: see the message above")
@@ -71,5 +73,26 @@ class BuildPy(build_py):
         super().run()
 
 
-setup(packages=packages(), package_dir=ROOTS, cmdclass={"build_py": BuildPy}, include_package_data=False,
-      package_data={"": ["*.json", "*.md", "*.jinja", "**/*.html", "static/*", "*.yaml", "*.toml", "*.lsengine", "*.ini", "*.mako", "*.typed", "*.pyi", "*.proto"]})
+setup(
+    packages=packages(),
+    package_dir=ROOTS,
+    cmdclass={"build_py": BuildPy},
+    include_package_data=False,
+    package_data={
+        "": [
+            "*.json",
+            "*.md",
+            "*.jinja",
+            "**/*.html",
+            "static/*",
+            "*.yaml",
+            "*.toml",
+            "*.lsengine",
+            "*.ini",
+            "*.mako",
+            "*.typed",
+            "*.pyi",
+            "*.proto",
+        ]
+    },
+)

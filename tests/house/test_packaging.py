@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import fnmatch
 import importlib
 import shutil
 import subprocess
@@ -66,15 +65,16 @@ def test_every_room_with_code_is_mapped(root: Path, sources: list[Path]) -> None
 
 def test_every_data_file_beside_code_is_packaged(root: Path, files: list[Path]) -> None:
     rooms = literal(root, "ROOTS")
-    patterns = literal(root, "package_data")[""]
-    forgotten = [
-        str(path)
-        for path in files
-        if room_of(path, rooms) is not None
-        and path.suffix != ".py"
-        and not any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
-    ]
-    assert forgotten == []
+    packages = [path.parent for path in files if path.name == "__init__.py" and room_of(path, rooms)]
+    packaged = {
+        found.relative_to(root)
+        for package in packages
+        for pattern in literal(root, "package_data")[""]
+        for found in (root / package).glob(pattern)
+    }
+    data = [path for path in files if room_of(path, rooms) is not None and path.suffix != ".py"]
+    assert data
+    assert [str(path) for path in data if path not in packaged] == []
 
 
 def test_the_links_for_type_checkers_lead_to_the_rooms(root: Path) -> None:
