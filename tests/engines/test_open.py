@@ -12,12 +12,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import tiny_engine
+from safetensors.numpy import load_file, save_file
 
 import lineside.engines
 from lineside.engines import Engine, familiarity
 from lineside.engines.base import Choice, Count, Free, Grammar, Prompt, Text
 from lineside.engines.bundle import write_bundle
-from lineside.engines.errors import DamagedBundle, IncompatibleBundle, UnknownQuestion
+from lineside.engines.errors import BadImage, DamagedBundle, IncompatibleBundle, UnknownQuestion
 
 SCOPE = [
     {"id": "cap", "instruction": "Is the cap ok?", "kind": "choice", "values": ["ok", "cracked"]},
@@ -247,3 +248,26 @@ def test_two_sessions_in_two_threads_do_not_disturb_each_other(bundle: Path) -> 
     for thread in threads:
         thread.join(timeout=120)
     assert found == {at: [alone[at]] * 20 for at in (0, 1)}
+
+
+def test_an_engine_without_a_vision_tower_answers_words_and_refuses_pictures(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    whole = json.loads((folder / "config.json").read_text())
+    text = whole["text_config"] | {"tie_word_embeddings": True, "eos_token_id": 320}
+    (folder / "config.json").write_text(json.dumps(text))
+    tensors = load_file(folder / "model.safetensors")
+    words = "model.language_model."
+    save_file(
+        {name.replace(words, "model."): tensor for name, tensor in tensors.items() if name.startswith(words)},
+        folder / "model.safetensors",
+    )
+    with Engine.open(tiny_engine.build(folder, tmp_path / "engine"), threads=1) as engine:
+        grammar = Choice(("ok", "cracked"))
+        engine.warm(Prompt("Judge.", "Ok?"), grammar)
+        answer = engine.answer([], Prompt("Judge.", "Ok?"), grammar)
+        assert (answer.tokens.image, answer.tokens.prefix, answer.familiarity) == (0, 0, None)
+        with pytest.raises(BadImage, match="no vision tower"):
+            engine.answer([PICTURE], Prompt("Judge.", "Ok?"), grammar)
