@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 MAX_SAFE_INTEGER = 2**53
 """Whole numbers beyond this lose digits in readers that hold numbers as doubles."""
@@ -28,6 +29,20 @@ def canonical_json(value: object) -> str:
     parts: list[str] = []
     _write(value, parts)
     return "".join(parts)
+
+
+def parse_canonical(text: str) -> Any:
+    """The value of a JSON text; whole numbers beyond ±2^53 are doubles, as in every reader of doubles.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    return json.loads(text, parse_int=_parse_integer)
+
+
+def _parse_integer(digits: str) -> int | float:
+    number = int(digits)
+    return number if abs(number) <= MAX_SAFE_INTEGER else float(digits)
 
 
 def sha256_hex(text: str) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from lineside.daemon.store import schema
-from lineside.daemon.store.canonical import canonical_json
+from lineside.daemon.store.canonical import canonical_json, parse_canonical
 from lineside.daemon.store.database import reader_engine
 from lineside.daemon.store.device_state import CHAIN_STARTS_AFTER, number
 from lineside.daemon.store.records import GENESIS, Record, hash_of
@@ -100,7 +99,7 @@ def _fault(
     if sequence != expected:
         return f"row {expected} is missing; the next one is {sequence}"
     try:
-        record: Record = json.loads(text)
+        record: Record = parse_canonical(text)
         if canonical_json(record) != text:
             return "the record is not in its canonical form"
         if record["prev_hash"] != previous:

@@ -22,6 +22,7 @@ from lineside.daemon.store.errors import NewerDatabase, StoreError
 FOLDER = "database"
 """The database lies in a folder of its own, so that it is set aside with its log by one atomic rename."""
 FILE = "results.sqlite"
+MIGRATIONS = Path(__file__).parent / "migrations"
 CHECK_WHOLE_BELOW_BYTES = 256 * 2**20
 """A file up to this size is checked page by page at each start; a larger one by `audit verify` only."""
 WAL_LIMIT_BYTES = 32 * 2**20
@@ -126,7 +127,14 @@ def set_aside(folder: Path, now: datetime) -> Path:
     return aside
 
 
-def migrate(engine: Engine, file: Path, *, chain_starts_after: int) -> bool:
+def migrate(
+    engine: Engine,
+    file: Path,
+    *,
+    chain_starts_after: int,
+    scripts: Path = MIGRATIONS,
+    head: str = schema.HEAD_REVISION,
+) -> bool:
     """Brings the database to this release's schema; True when it was created now.
 
     A database that holds something is copied beside itself first. A new one notes after which
@@ -137,7 +145,7 @@ def migrate(engine: Engine, file: Path, *, chain_starts_after: int) -> bool:
         StoreError: the file is a database, but not a store.
     """
     found = revision_of(file)
-    if found == schema.HEAD_REVISION:
+    if found == head:
         return False
     # Alembic is loaded only when there is something to migrate: it doubles the start time.
     from alembic import command
@@ -145,18 +153,18 @@ def migrate(engine: Engine, file: Path, *, chain_starts_after: int) -> bool:
     from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         raise NewerDatabase(
             f"{file} was written by a newer release (schema {found}, this release knows up to "
-            f"{schema.HEAD_REVISION}): install that release again, or move the folder away to start afresh"
+            f"{head}): install that release again, or move the folder away to start afresh"
         )
     if found is not None:
         _back_up(file, found)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, head)
         if found is None:
             start = {"key": "chain.starts_after", "value": str(chain_starts_after)}
             connection.execute(schema.device_state.insert().values(start))

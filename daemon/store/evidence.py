@@ -33,13 +33,12 @@ class EvidenceFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._durable_folders: set[Path] = set()
 
     def create(self) -> None:
-        """Makes the folders, durably. Raises OSError."""
+        """Makes the folder. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for prefix in _PREFIXES:
-            (self._folder / prefix).mkdir(exist_ok=True)
-        sync_folder(self._folder)
+        sync_folder(self._folder.parent)
 
     def keep(self, batch: Sequence[Sequence[EvidenceImage]]) -> list[Kept]:
         """Stores the pictures of several results; what is referred to afterwards is durable.
@@ -72,6 +71,10 @@ class EvidenceFiles:
         )
         path = self.path(ref.evidence_id)
         # The same picture again is written again: it mends a copy that the disk has spoilt meanwhile.
+        if path.parent not in self._durable_folders:
+            path.parent.mkdir(exist_ok=True)
+            sync_folder(self._folder)
+            self._durable_folders.add(path.parent)
         place_file(path, image.data)
         touched.add(path.parent)
         return ref

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select
 
 from lineside.daemon.store import retention, schema
+from lineside.daemon.store.canonical import parse_canonical
 from lineside.daemon.store.records import parse_intake, parse_json, rfc3339
 from lineside.daemon.values import Intake, Result, Verdict
 
@@ -74,7 +74,7 @@ def open_intakes(connection: Connection, up_to_ordinal: int) -> list[Intake]:
     """The accepted triggers without a verdict, in the order they were accepted."""
     intakes = schema.intakes.c
     query = select(intakes.record).where(intakes.ordinal <= up_to_ordinal).order_by(intakes.ordinal)
-    return [parse_intake(json.loads(record)) for record in connection.execute(query).scalars()]
+    return [parse_intake(parse_canonical(record)) for record in connection.execute(query).scalars()]
 
 
 def last_ordinal(connection: Connection) -> int:

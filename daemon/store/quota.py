@@ -13,8 +13,8 @@ from lineside.daemon.store import retention
 from lineside.daemon.store.evidence import EvidenceFiles
 from lineside.daemon.store.retention import Victim
 
-ROOM_BYTES = 16 * 2**20
-"""What is freed at a time when the disk itself is full."""
+SMALLEST_ROOM_BYTES, LARGEST_ROOM_BYTES = 2**20, 16 * 2**20
+"""When the disk itself is full, a tenth of what is kept is freed at a time, within these bounds."""
 SLACK = 0.02
 """Share of the quota freed beyond need, so that not every part evicts."""
 
@@ -73,7 +73,9 @@ class EvidenceQuota:
         leaves rows that `sweep` finds to be MISSING their file.
         """
         with self._engine.begin() as connection:
-            chosen = retention.victims(connection, ROOM_BYTES, passed_over=spare | self._removed.keys())
+            tenth = retention.kept_bytes(connection) // 10
+            room = min(max(tenth, SMALLEST_ROOM_BYTES), LARGEST_ROOM_BYTES)
+            chosen = retention.victims(connection, room, passed_over=spare | self._removed.keys())
         for victim in chosen:
             if self._files.remove(victim.evidence_id):
                 self._removed[victim.evidence_id] = victim

@@ -6,12 +6,11 @@ one that was committed. It knows nothing of tables or files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from lineside.daemon.store.canonical import canonical_json, sha256_hex
+from lineside.daemon.store.canonical import canonical_json, parse_canonical, sha256_hex
 from lineside.daemon.values import (
     AskOutcome,
     Box,
@@ -154,7 +153,7 @@ def intake_record(intake: Intake) -> Record:
 
 def parse_json(text: str) -> Result:
     """The result of a stored record."""
-    return parse_record(json.loads(text))
+    return parse_record(parse_canonical(text))
 
 
 def parse_record(record: Record) -> Result:

@@ -118,6 +118,9 @@ class Store:
         if opened.damage is not None:
             self._alarm(Alarm(AlarmCode.DATABASE_DAMAGED, opened.damage, self._clock.now()))
         mend_reserve(self._reserve, opened)
+        if opened.created and opened.damage is None and self._reserve.reserved() > 0:
+            gone = "the database is gone or empty; a new one was begun, its numbers follow the old ones"
+            self._alarm(Alarm(AlarmCode.DATABASE_DAMAGED, gone, self._clock.now()))
         self._engine = opened.writer
         self._files.create()
         self._quota = EvidenceQuota(opened.writer, self._files, self._quota_bytes)
