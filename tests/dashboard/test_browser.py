@@ -93,7 +93,7 @@ def test_verdicts_appear_as_they_fall_and_nothing_in_them_runs(
         assert HOSTILE in page.locator("#newest .part-id").inner_text()
         for n in range(3, 60):
             device.store(make.inspection(n))
-        page.wait_for_function("document.querySelector('#newest .part-id').textContent === 'part-0059'")
+        page.locator("#newest .part-id", has_text="part-0059").wait_for()
         cells = page.locator("#cells .cell")
         assert cells.count() == 50
         numbers = cells.evaluate_all("list => list.map((cell) => Number(cell.dataset.sequence))")
