@@ -391,12 +391,9 @@ def _vision(vision: _Section, family: Family) -> VisionConfig:
 
 
 def _end_tokens(text: _Section, top: _Section) -> tuple[int, ...]:
-    for section in (top, text):
-        value = section.values.get("eos_token_id")
-        if value is None:
-            continue
-        ids = value if isinstance(value, list) else [value]
-        if not all(type(i) is int and i >= 0 for i in ids):
-            raise section.refuse("eos_token_id", value, "a token id or a list of them")
-        return tuple(ids)
-    return ()
+    section = text if top.values.get("eos_token_id") is None else top
+    value = section.values.get("eos_token_id")
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(type(i) is int and i >= 0 for i in ids):
+        raise section.refuse("eos_token_id", value, "a token id or a list of them")
+    return tuple(ids)
