@@ -195,8 +195,8 @@ class PromptWriter:
         rest = text
         for vision in visions:
             placeholder = self._video if vision.is_clip else self._image
-            # A clip's slices open and close by themselves, so the template's own pair around it goes, as in the
-            # processor the family was published with; transformers 5 keeps that pair and adds two tokens.
+            # A clip's slices open and close by themselves, so the template's own pair around it goes, as in
+            # the processor the family was published with; transformers 5 keeps it, two tokens more.
             wrapped = self._start + placeholder + self._end
             target = wrapped if vision.is_clip and wrapped in rest else placeholder
             before, found, rest = rest.partition(target)
