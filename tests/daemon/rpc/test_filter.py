@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -129,3 +131,14 @@ def test_all_comparisons_must_hold(make):
     assert matches(make(2), parse("sequence = 2 AND station = st1"))
     assert not matches(make(2), parse("sequence = 2 AND station = st2"))
     assert matches(make(2), parse(""))
+
+
+def test_the_documentation_names_every_field_and_no_other():
+    text = (Path(__file__).parents[3] / "docs" / "grpc.md").read_text()
+    table = text.split("## Filters")[1].split("All operators")[0]
+    named = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert named == set(FIELDS)
