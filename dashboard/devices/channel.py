@@ -39,6 +39,8 @@ OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 3000),
     # Two devices on one address would otherwise share a connection, and its failures.
     ("grpc.use_local_subchannel_pool", 1),
+    # A device is on the plant's network: no proxy for the way to the Internet may come between.
+    ("grpc.enable_http_proxy", 0),
 )
 
 
