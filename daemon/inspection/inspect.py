@@ -141,6 +141,11 @@ class Inspector:
                 if isinstance(one, EngineProblem)
             ),
         ]
+        if not seen:
+            # Nothing could be looked at: say why once, not again for every question.
+            return draft(
+                job, self._clock, Verdict.NOT_DECIDABLE, outside, engine=self._engine_ref(), stages=stages
+            )
         boxes = {one.look.ask: one.box for one in seen}
         judgement = judge(
             job.plan.loaded.recipe, answers, job.intake.expected, boxes=boxes, troubles=tuple(troubles)

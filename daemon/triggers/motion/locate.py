@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lineside.daemon.triggers.motion.background import Background
+import cv2
+import numpy as np
+
+from lineside.daemon.triggers.motion.background import Background, Mask
 from lineside.daemon.triggers.motion.blobs import raised_pixels, things_in
 from lineside.daemon.triggers.motion.rect import Rect, touches
 from lineside.daemon.triggers.motion.refine import box_at
@@ -10,6 +13,9 @@ from lineside.daemon.triggers.motion.tracks import MARGIN
 from lineside.daemon.triggers.motion.view import view_of
 from lineside.daemon.triggers.options import MotionOptions
 from lineside.daemon.values import Box, Picture
+
+SLIVER = 7
+"""Things thinner than this, in pixels of the reduced view, are no parts."""
 
 
 def locate_part(image: Picture, options: MotionOptions) -> Box | None:
@@ -21,7 +27,7 @@ def locate_part(image: Picture, options: MotionOptions) -> Box | None:
     view = view_of(image, options.region)
     small = view.reduce(image)
     belt = Background(options.polarity, options.min_contrast, vertical=options.direction in ("up", "down"))
-    raised = raised_pixels(belt.difference(small), options.min_contrast)
+    raised = _without_slivers(raised_pixels(belt.difference(small), options.min_contrast))
     area = view.bounds.area
     cx, cy = view.bounds.centre
 
@@ -36,3 +42,9 @@ def locate_part(image: Picture, options: MotionOptions) -> Box | None:
     if not parts:
         return None
     return box_at(image, view, min(parts, key=off_centre), belt.levels, options)
+
+
+def _without_slivers(raised: Mask) -> Mask:
+    """A line that reads its belt from a part's shadow shows the rest of the belt as raised: thin, no part."""
+    opened = cv2.morphologyEx(raised.astype(np.uint8), cv2.MORPH_OPEN, np.ones((SLIVER, SLIVER), np.uint8))
+    return np.asarray(opened > 0)

@@ -164,3 +164,14 @@ def test_whatever_an_engine_says_ok_needs_two_sound_sure_familiar_good_answers(
         assert familiarity is None or familiarity <= 1
     else:
         assert draft.reasons, "a verdict that is not OK says why"
+
+
+def test_no_part_in_the_picture_is_said_once_and_nothing_is_asked(make_job, clock):
+    engine = ScriptedEngine(GOOD)
+    text = RECIPE.replace("kind: every_frame", "kind: motion") + "anchor: part\n"
+
+    draft, _ = Inspector(engine, clock).inspect(make_job(plan=make_plan(parse_recipe(text, "r"))))
+
+    assert draft.verdict is Verdict.NOT_DECIDABLE
+    assert [(reason.code, reason.ask) for reason in draft.reasons] == [(ReasonCode.IMAGE_QUALITY, None)]
+    assert engine.asked == []
