@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Full
 from typing import Any
 
 import cv2
@@ -43,9 +45,18 @@ def draw_batch(seed: int, number: int, shares: Shares) -> Batch:
 
 
 def _draw_forever(queue: Any, seed: int, start: int, stop: int, shares: Shares) -> None:
+    """Draw until the last batch or until the trainer is gone, however it went."""
     cv2.setNumThreads(1)
+    trainer = multiprocessing.parent_process()
     for number in range(start, stop):
-        queue.put(draw_batch(seed, number, shares))
+        batch = draw_batch(seed, number, shares)
+        while trainer is not None and trainer.is_alive():
+            with suppress(Full):
+                queue.put(batch, timeout=2.0)
+                break
+        else:
+            queue.cancel_join_thread()
+            return
 
 
 def batches(seed: int, start: int, stop: int, shares: Shares) -> Generator[Batch, None, None]:

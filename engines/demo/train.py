@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ log = logging.getLogger("train")
 SHARES: Shares = {"cap": 32, "blister": 10, "code": 24}
 HELD_OUT_SEED = 1_000_003
 WARM_UP = 100
-DECAY_FROM = 0.2
+DECAY_FROM = 0.3
 FLAW_WEIGHT = 2.0
 SAVE_SECONDS, JUDGE_SECONDS = 60.0, 240.0
 
@@ -46,10 +47,10 @@ class Plan:
 
 
 def rate(step: int, progress: float) -> float:
-    """The share of the full learning rate: warm-up, plateau, then cosine down to nothing."""
+    """The share of the full learning rate: warm-up, plateau, then down, ever slower, to nothing."""
     if progress < DECAY_FROM:
         return min(1.0, (step + 1) / WARM_UP)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - DECAY_FROM) / (1 - DECAY_FROM))))
+    return 1 - math.sqrt(min(1.0, (progress - DECAY_FROM) / (1 - DECAY_FROM)))
 
 
 class Trainer:
@@ -199,13 +200,18 @@ def main() -> None:
     ]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
     torch.set_num_threads(options.threads)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     trainer = Trainer(Plan(options.out, options.seed, options.steps, options.minutes, options.threads))
     if options.resume:
         trainer.load()
     elif (options.out / "checkpoint.pt").exists():
         raise SystemExit(f"{options.out} already holds a checkpoint; add --resume or choose another folder")
     log.info("%d parameters", sum(p.numel() for p in trainer.network.parameters()))
-    run(trainer)
+    try:
+        run(trainer)
+    except KeyboardInterrupt:
+        trainer.save()
+        log.info("stopped at step %d; go on with --resume", trainer.step)
 
 
 if __name__ == "__main__":
