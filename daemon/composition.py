@@ -29,6 +29,7 @@ from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.station import Station
 from lineside.daemon.inspection.watcher import Watcher
 from lineside.daemon.recipe_book import RecipeBook
+from lineside.daemon.reporting.mqtt import Protocol
 from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions
 from lineside.daemon.reporting.reporter import MqttReporter
 from lineside.daemon.reporting.topics import Topics
@@ -42,6 +43,7 @@ from lineside.daemon.unit import WARM_S, StationUnit, frame_trigger
 
 LOG = structlog.get_logger("appliance")
 MQTT_CONSUMER = "mqtt"
+PROTOCOLS = {"auto": None, "5": Protocol.V5, "3.1.1": Protocol.V311}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,14 @@ def mqtt_options(settings: MqttSettings, device: str, rpc_address: str) -> MqttO
     if settings.tls is not None:
         tls = BrokerTls(settings.tls.ca_file, settings.tls.cert_file, settings.tls.key_file)
     brokers = tuple(
-        Broker(broker.host, broker.port, settings.username, settings.password_file, tls)
+        Broker(
+            broker.host,
+            broker.port,
+            settings.username,
+            settings.password_file,
+            tls,
+            PROTOCOLS[settings.protocol],
+        )
         for broker in settings.brokers
     )
     return MqttOptions(

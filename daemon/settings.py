@@ -169,6 +169,9 @@ class MqttSettings(Strict):
         default=None, min_length=1, max_length=128, description="null: `lineside-` and the device's id"
     )
     keepalive: int = Field(default=30, ge=5, le=65535, description="seconds between signs of life")
+    protocol: Literal["auto", "5", "3.1.1"] = Field(
+        default="auto", description="auto: MQTT 5, and 3.1.1 where the broker refuses it or does not answer"
+    )
     receive_maximum: int = Field(
         default=20, ge=1, le=65535, description="messages on their way at the same time"
     )
