@@ -15,6 +15,8 @@ from typing import Any
 MAX_SAFE_INTEGER = 2**53
 """Whole numbers beyond this lose digits in readers that hold numbers as doubles."""
 
+_QUOTE = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class NotCanonical(ValueError):
     """A value that JSON cannot carry without loss: NaN, infinity, a huge integer, a broken string."""
@@ -77,11 +79,13 @@ def _write(value: object, parts: list[str]) -> None:
 
 
 def _write_object(value: Mapping[object, object], parts: list[str]) -> None:
+    keys: list[str] = []
     for key in value:
         if not isinstance(key, str):
             raise NotCanonical(f"a key must be a string, not {key!r:.80}")
+        keys.append(key)
     # RFC 8785 sorts by UTF-16 code units, which differs from code points beyond the basic plane.
-    keys = sorted((str(key) for key in value), key=_utf16)
+    keys.sort(key=None if all(map(str.isascii, keys)) else _utf16)
     parts.append("{")
     for position, key in enumerate(keys):
         if position:
@@ -97,11 +101,12 @@ def _utf16(text: str) -> bytes:
 
 
 def _string(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise NotCanonical(f"a string holds half a surrogate pair: {text!r:.80}") from error
-    return json.dumps(text, ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise NotCanonical(f"a string holds half a surrogate pair: {text!r:.80}") from error
+    return _QUOTE(text)
 
 
 def _integer(number: int) -> str:

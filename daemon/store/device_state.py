@@ -5,7 +5,7 @@ Keys are `area.name`; values are text. It knows nothing of who asks.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Integer, String, cast, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from lineside.daemon.store import schema
@@ -36,7 +36,9 @@ def reserve_numbers(connection: Connection, name: str, count: int) -> range:
 
 def add_number(connection: Connection, key: str, amount: int) -> None:
     """Adds to a number kept in the device's state."""
-    set_state(connection, key, str(int(state(connection, key) or 0) + amount))
+    row = upsert(schema.device_state).values(key=key, value=str(amount))
+    total = cast(cast(schema.device_state.c.value, Integer) + amount, String)
+    connection.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": total}))
 
 
 def number(connection: Connection, key: str) -> int:

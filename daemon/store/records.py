@@ -85,7 +85,9 @@ def check_draft(draft: ResultDraft) -> None:
     Raises:
         ValueError: as `seal`.
     """
-    seal(draft, sequence=0, device="", evidence=(), evidence_lost=False, prev_hash="")
+    canonical_json(
+        record_of(Result(sequence=0, device="", draft=draft, evidence=(), prev_hash="", row_hash=""))
+    )
 
 
 def check_intake(intake: Intake) -> None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -16,6 +17,8 @@ from lineside.daemon.store import Store
 from lineside.daemon.values import Intake, ReasonCode, Result, Verdict
 
 CONSUMERS = st.sampled_from(["mqtt", "sparkplug"])
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class StoreMachine(RuleBasedStateMachine):

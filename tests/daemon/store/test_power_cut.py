@@ -13,6 +13,8 @@ from store_samples import GENEROUS_S, Samples, TestClock, commits_in_log
 from lineside.daemon.store import Alarm, Store
 from lineside.daemon.store.records import json_of
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 @pytest.fixture
 def cut(
