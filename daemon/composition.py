@@ -29,8 +29,7 @@ from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.station import Station
 from lineside.daemon.inspection.watcher import Watcher
 from lineside.daemon.recipe_book import RecipeBook
-from lineside.daemon.reporting.mqtt import Protocol
-from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions
+from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
 from lineside.daemon.reporting.reporter import MqttReporter
 from lineside.daemon.reporting.topics import Topics
 from lineside.daemon.rpc.options import RpcOptions
@@ -230,15 +229,9 @@ def mqtt_options(settings: MqttSettings, device: str, rpc_address: str) -> MqttO
     tls = None
     if settings.tls is not None:
         tls = BrokerTls(settings.tls.ca_file, settings.tls.cert_file, settings.tls.key_file)
+    protocol = PROTOCOLS[settings.protocol]
     brokers = tuple(
-        Broker(
-            broker.host,
-            broker.port,
-            settings.username,
-            settings.password_file,
-            tls,
-            PROTOCOLS[settings.protocol],
-        )
+        Broker(broker.host, broker.port, settings.username, settings.password_file, tls, protocol)
         for broker in settings.brokers
     )
     return MqttOptions(

@@ -21,6 +21,8 @@ class RunningBroker:
     host: str
     port: int
     kind: str
+    protocol: str = "auto"
+    """As the settings file says it; the embedded broker never answers an MQTT 5 client at all."""
 
 
 def free_port() -> int:
@@ -44,7 +46,7 @@ def demo_broker(folder: Path) -> Iterator[RunningBroker]:
         embedded = EmbeddedBroker(port)
         embedded.open()
         try:
-            yield RunningBroker("127.0.0.1", port, "embedded (amqtt, MQTT 3.1.1)")
+            yield RunningBroker("127.0.0.1", port, "embedded, MQTT 3.1.1", "3.1.1")
         finally:
             embedded.close()
         return

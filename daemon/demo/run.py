@@ -74,7 +74,10 @@ def write_settings(plan: DemoPlan, broker: RunningBroker, grpc_port: int) -> Pat
         "engine": {"bundle": str(plan.bundle) if plan.bundle is not None else None},
         "cameras": [{"id": CAMERA, **plan.camera}],
         "stations": [{"id": STATION, "camera": CAMERA, "recipe": str(plan.recipe)}],
-        "mqtt": {"brokers": [{"host": broker.host, "port": broker.port}]},
+        "mqtt": {
+            "brokers": [{"host": broker.host, "port": broker.port}],
+            "protocol": broker.protocol,
+        },
         "grpc": {"listen": f"127.0.0.1:{grpc_port}"},
         "log": {"level": "info", "format": "text"},
     }  # fmt: skip
