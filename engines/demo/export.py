@@ -1,8 +1,7 @@
-"""From a training checkpoint to a plain Hugging Face folder: `python -m lineside.engines.demo.export --run
-DIR --out DIR`.
+"""From a training checkpoint to a plain Hugging Face folder.
 
-Writes weights, configuration, tokenizer, chat template, preprocessing numbers, familiarity statistics and
-the list of questions the engine was trained on. Does not know bundles.
+`python -m lineside.engines.demo.export --run DIR --out DIR` writes weights, configuration, tokenizer, chat
+template, preprocessing numbers and familiarity statistics; `lineside engine build --demo` makes the bundle.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from transformers import Qwen3_5MoeForConditionalGeneration
 from lineside.engines.demo.crops import PREPROCESSOR
 from lineside.engines.demo.familiar import fit_familiarity
 from lineside.engines.demo.model import DemoNetwork, new_network
-from lineside.engines.demo.questions import QUESTIONS
 from lineside.engines.demo.tokens import build_tokenizer, save_tokenizer
 
 
@@ -41,7 +39,6 @@ def export(network: DemoNetwork, folder: Path, parts: int = 8000) -> None:
         "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
     }
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
-    (folder / "scope.json").write_text(json.dumps([q.text for q in QUESTIONS], indent=2) + "\n")
     again = Qwen3_5MoeForConditionalGeneration.from_pretrained(folder).state_dict()
     for name, tensor in network.model.state_dict().items():
         if not torch.equal(tensor, again[name]):

@@ -1,4 +1,4 @@
-"""The tokenizer's promises: words and skeleton are single tokens, codes are single characters, all comes back."""
+"""The tokenizer: words and skeleton are one token each, codes single characters, and all text comes back."""
 
 from __future__ import annotations
 

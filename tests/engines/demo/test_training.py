@@ -29,7 +29,7 @@ def test_the_batched_forward_equals_transformers() -> None:
     with torch.no_grad():
         pictures = network.embed_pictures(patches, [q.region for q in QUESTIONS])
         for row, question in enumerate(QUESTIONS):
-            ids = torch.tensor([prompt_ids(TOKENIZER, question) + [5, 6, 7]])
+            ids = torch.tensor([[*prompt_ids(TOKENIZER, question), 5, 6, 7]])
             positions = network.positions(ids[0].tolist(), question.region)
             ours = network.model.lm_head(network.read(ids, pictures[row : row + 1], positions))
             theirs = network.model(
@@ -101,6 +101,6 @@ def test_the_exported_folder_is_whole(tmp_path: Path, monkeypatch: pytest.Monkey
     assert step == 0
     assert names >= {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-        "preprocessor_config.json", "generation_config.json", "familiarity.safetensors", "scope.json",
+        "preprocessor_config.json", "generation_config.json", "familiarity.safetensors",
     }  # fmt: skip
     assert np.isfinite((tmp_path / "model" / "model.safetensors").stat().st_size)
