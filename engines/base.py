@@ -5,15 +5,19 @@ Frozen, without behaviour beyond validation. Nothing here knows a runtime, a fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 """RGB, (height, width, 3), uint8."""
+
+Observer = Callable[[NDArray[np.float32]], None]
+"""Is shown logits, [vocabulary], of every place an answer is read from: after the prompt (and what the
+grammar forces after it), then of each step. The array is valid during the call only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,24 @@ class Schema:
 
 
 @dataclass(frozen=True, slots=True)
+class Language:
+    """Text in a language of one's own: a regular expression (for the whole answer) or a Lark grammar."""
+
+    source: str
+    syntax: Literal["regex", "lark"] = "regex"
+
+
+@dataclass(frozen=True, slots=True)
 class Free:
-    """No grammar: text until the end token."""
+    """No grammar: text until the end token.
+
+    `cut`: text that does not end within `max_tokens` is given as far as it came, not refused.
+    """
+
+    cut: bool = False
 
 
-Grammar = Choice | Count | Text | Schema | Free
+Grammar = Choice | Count | Text | Schema | Language | Free
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
-from lineside.engines.base import Schema, Text
+from lineside.engines.base import Language, Schema, Text
 from lineside.engines.errors import BadQuestion, UndecodableAnswer
 
 if TYPE_CHECKING:
@@ -151,16 +151,12 @@ class GrammarCompiler:
         """`vocabulary`: how many logits the model gives, at least as many as there are tokens."""
         self._tokenizer = LLTokenizer(tokenizer_json, n_vocab=vocabulary, eos_token=list(end_tokens))
 
-    def compile(self, grammar: Text | Schema) -> Constraint:
+    def compile(self, grammar: Text | Schema | Language) -> Constraint:
         """
         Raises:
             BadQuestion: the pattern or schema is broken or uses what is not implemented; says what.
         """
-        schema = text_schema(grammar) if isinstance(grammar, Text) else bounded(grammar.schema)
-        try:
-            source = LLMatcher.grammar_from_json_schema(json.dumps(schema), _OPTIONS)
-        except (TypeError, ValueError) as error:
-            raise BadQuestion(f"the schema is not JSON: {error}") from error
+        source = _source(grammar)
         message = LLMatcher.validate_grammar(source, self._tokenizer)
         if message and not message.startswith("WARNING"):
             raise BadQuestion(f"the answer's grammar cannot be used: {message.splitlines()[0]}")
@@ -168,6 +164,18 @@ class GrammarCompiler:
         if matcher.is_error():
             raise BadQuestion(f"the answer's grammar cannot be used: {_first_line(matcher)}")
         return Constraint(matcher)
+
+
+def _source(grammar: Text | Schema | Language) -> str:
+    if isinstance(grammar, Language):
+        if grammar.syntax == "regex":
+            return LLMatcher.grammar_from_regex(grammar.source)
+        return LLMatcher.grammar_from_lark(grammar.source)
+    schema = text_schema(grammar) if isinstance(grammar, Text) else bounded(grammar.schema)
+    try:
+        return LLMatcher.grammar_from_json_schema(json.dumps(schema), _OPTIONS)
+    except (TypeError, ValueError) as error:
+        raise BadQuestion(f"the schema is not JSON: {error}") from error
 
 
 def _first_line(matcher: LLMatcher) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
-from lineside.engines.base import Answer, Choice, Count, Free, Grammar, Schema, Text
+from lineside.engines.base import Answer, Choice, Count, Free, Grammar, Language, Schema, Text
 
 
 def objection(answer: Answer, grammar: Grammar) -> str | None:
@@ -38,6 +38,8 @@ def _allowed(value: object, grammar: Grammar) -> bool:
             return isinstance(value, str) and len(value) <= max_length
         case Schema():
             return value is not None
+        case Language():
+            return isinstance(value, str)
         case Free():
             return True
         case _:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from lineside.engines.base import Decision, Schema, Text
+from lineside.engines.base import Decision, Free, Language, Observer, Schema, Text
 from lineside.engines.choices import AnswerTrie, ScoreRow, renormalised, rows_to_score, value_probabilities
 from lineside.engines.errors import UndecodableAnswer
 from lineside.engines.onnxruntime.graphs import DecoderCall, DecoderGraph
@@ -58,6 +58,7 @@ class Generator:
         self._words = tokenizer.get_vocab_size()
         self._spellings: dict[int, str] = {}
         self._steps: dict[int, DecoderCall] = {}
+        self.observe: Observer | None = None
 
     def choose(self, plan: Plan, logits: Floats) -> Decoded:
         """Scores every allowed value; `logits` [vocabulary] are those after the plan's opening."""
@@ -121,9 +122,13 @@ class Generator:
             for at, row in enumerate(rows):
                 for branch, length in row.reads:
                     if length == level + 1:
+                        if self.observe is not None:
+                            self.observe(logits[at, 0])
                         yield branch, logits[at, 0]
 
-    def write(self, plan: Plan, grammar: Text | Schema, logits: Floats, max_tokens: int) -> Decoded:
+    def write(
+        self, plan: Plan, grammar: Text | Schema | Language, logits: Floats, max_tokens: int
+    ) -> Decoded:
         """Greedy text under the plan's grammar; `logits` as for `choose`.
 
         Raises:
@@ -156,11 +161,7 @@ class Generator:
             pending = [token, *run]
             tokens += pending
         text = self._spell(tokens)
-        try:
-            parsed = json.loads(text)
-        except ValueError as error:
-            raise UndecodableAnswer(f"the answer is not JSON: {error}") from error
-        value = parsed["answer"] if isinstance(grammar, Text) else parsed
+        value = text if isinstance(grammar, Language) else _parsed(grammar, text)
         confidence = float(np.prod([decision.probability for _, decision, _ in decisions]))
         return Decoded(
             text=text,
@@ -175,7 +176,7 @@ class Generator:
     def _runner_up(
         self,
         plan: Plan,
-        grammar: Text | Schema,
+        grammar: Text | Schema | Language,
         tokens: list[int],
         decisions: list[tuple[int, Decision, int | None]],
         confidence: float,
@@ -195,11 +196,11 @@ class Generator:
         shown = str(json.loads(text)["answer"]) if isinstance(grammar, Text) else text
         return shown, confidence / decision.probability * share
 
-    def write_freely(self, plan: Plan, logits: Floats, max_tokens: int) -> Decoded:
+    def write_freely(self, plan: Plan, grammar: Free, logits: Floats, max_tokens: int) -> Decoded:
         """Greedy text until an end token.
 
         Raises:
-            UndecodableAnswer: no end token within `max_tokens`.
+            UndecodableAnswer: no end token within `max_tokens`, and the text may not be cut there.
         """
         every = np.arange(min(self._words, self._graph.vocabulary))
         tokens: list[int] = []
@@ -212,6 +213,8 @@ class Generator:
                 break
             tokens.append(token)
             if len(tokens) >= max_tokens:
+                if grammar.cut:
+                    break
                 raise UndecodableAnswer(f"the answer was not complete after {max_tokens} tokens")
             logits = self._step(plan, plan.length + len(tokens) - 1, [token])
         text = self._spell(tokens)
@@ -231,6 +234,8 @@ class Generator:
         call.cos[0], call.sin[0] = self._rotary.text_angles(plan.position(past), len(tokens))
         call.past_length[0] = past
         logits: Floats = call.run()[0, 0]
+        if self.observe is not None:
+            self.observe(logits)
         return logits
 
     def _decision(self, tokens: NDArray[np.int64], shares: NDArray[np.float64], chosen: int) -> Decision:
@@ -255,6 +260,14 @@ class Generator:
 
     def _spell(self, tokens: tuple[int, ...] | list[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+
+def _parsed(grammar: Text | Schema, text: str) -> object:
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise UndecodableAnswer(f"the answer is not JSON: {error}") from error
+    return parsed["answer"] if isinstance(grammar, Text) else parsed
 
 
 def finite(logits: Floats) -> Floats:

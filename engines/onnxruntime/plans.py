@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lineside.engines.base import Choice, Count, Free, Grammar, Prompt, Schema, Text
+from lineside.engines.base import Choice, Count, Free, Grammar, Language, Prompt, Schema, Text
 from lineside.engines.chat import PromptWriter, TokenisedPrompt, VisionShape
 from lineside.engines.choices import AnswerTrie, allowed_values, build_trie
 from lineside.engines.errors import PromptTooLong
@@ -145,7 +145,7 @@ class Planner:
             case Choice() | Count():
                 values = allowed_values(grammar)
                 return values, build_trie(values, self._writer.encode), None
-            case Text() | Schema():
+            case Text() | Schema() | Language():
                 return (), None, self._compiler.compile(grammar)
             case Free():
                 return (), None, None

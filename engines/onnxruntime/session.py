@@ -23,6 +23,7 @@ from lineside.engines.base import (
     Free,
     Grammar,
     Image,
+    Observer,
     Prompt,
     Timings,
     TokenCounts,
@@ -71,9 +72,15 @@ class OnnxRuntimeSession:
         return self._info
 
     def answer(
-        self, images: Sequence[Image | Clip], prompt: Prompt, grammar: Grammar, *, max_tokens: int = 256
+        self,
+        images: Sequence[Image | Clip],
+        prompt: Prompt,
+        grammar: Grammar,
+        *,
+        max_tokens: int = 256,
+        observe: Observer | None = None,
     ) -> Answer:
-        """One answer.
+        """One answer. `observe` is shown the logits it is read from, before they are judged.
 
         Raises:
             UnknownQuestion: the engine was not trained for this question or these values.
@@ -94,6 +101,9 @@ class OnnxRuntimeSession:
         seen = time.perf_counter()
         self._bring_prefix(parts, plan.prefix_key)
         logits = plan.prefill.run()[0, 0]
+        if observe is not None:
+            observe(logits)
+        parts.generator.observe = observe
         read = time.perf_counter()
         decoded = _decode(parts.generator, plan, grammar, logits, max_tokens)
         done = time.perf_counter()
@@ -198,7 +208,7 @@ def _decode(
                 raise UndecodableAnswer(f"the answer has more than {max_tokens} tokens")
             return decoded
         case Free():
-            return generator.write_freely(plan, logits, max_tokens)
+            return generator.write_freely(plan, grammar, logits, max_tokens)
         case _:
             return generator.write(plan, grammar, logits, max_tokens)
 
