@@ -35,7 +35,7 @@ demo: $(STAMPS)/runtime ## watch a line being inspected, on this machine, with n
 
 test: lint ## style, types, import arrows, and all tests against recorded tensors
 	@.ci/system-packages
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not parity" $(PYTEST_ARGS) $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not parity" --ignore tests/benchmarks $(PYTEST_ARGS) $(TESTS)
 
 lint: $(STAMPS)/test ## style, types and import arrows only
 	$(BIN)/ruff check
@@ -44,7 +44,7 @@ lint: $(STAMPS)/test ## style, types and import arrows only
 	$(BIN)/lint-imports
 
 parity: $(STAMPS)/parity ## the graphs against torch and transformers, live (downloads both)
-	$(BIN)/python -m pytest -m parity $(PYTEST_ARGS) $(TESTS)
+	$(BIN)/python -m pytest -m parity --ignore tests/benchmarks $(PYTEST_ARGS) $(TESTS)
 
 bench: $(STAMPS)/test ## how fast: one table
 	$(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/benchmarks
