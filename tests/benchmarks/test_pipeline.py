@@ -1,4 +1,4 @@
-"""How fast the whole chain is with the demo engine: parts a second, milliseconds from camera to verdict by stage.
+"""How fast the whole chain is with the demo engine: parts a second, milliseconds from camera to verdict.
 
 Run by `make bench`, not by `make test`: it measures, and the only thing it demands is that no part was lost.
 Figures are medians and 99th percentiles over all parts of one run; the machine is printed with them.
