@@ -210,9 +210,10 @@ class LineWatch:
             if over and not pending and on_broker >= stored and on_grpc >= stored:
                 return stored
             if time.monotonic() - news > timeout_s:
+                heard = f"{stored} results stored, {on_broker} heard over MQTT, {on_grpc} over gRPC"
                 raise DemoFailed(
-                    f"nothing new for {timeout_s:.0f} s: {stored} results stored, {on_broker} heard over "
-                    f"MQTT, {on_grpc} over gRPC, {pending} parts waiting; logs are in {self._plan.folder}"
+                    f"nothing new for {timeout_s:.0f} s: {heard}, {pending} parts waiting. "
+                    f"{self._camera_detail()}Logs are in {self._plan.folder}"
                 )
             time.sleep(0.1)
 
@@ -224,6 +225,13 @@ class LineWatch:
         except grpc.RpcError:
             return 0, 0, 0
         return int(camera.finished), int(station.pending), int(device.last_sequence)
+
+    def _camera_detail(self) -> str:
+        try:
+            camera = self._cameras.ListCameras(cameras_pb2.ListCamerasRequest(), timeout=5).cameras[0]
+        except grpc.RpcError:
+            return ""
+        return f"Camera {camera.camera}: {camera.detail}. " if camera.detail else ""
 
     def _check_alive(self) -> None:
         code = self._demo.daemon.poll()
