@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from lineside.daemon.demo.broker import port_or_free
 from lineside.daemon.demo.console import show_summary, verdict_line
 from lineside.daemon.demo.run import CAMERA, DemoFailed, DemoPlan, RunningDemo, run
 from lineside.daemon.demo.video import draw_line
@@ -115,7 +116,7 @@ def demo(
             parts=drawn,
             reach=reach,
             with_dashboard=not headless,
-            dashboard_port=dashboard_port,
+            dashboard_port=port_or_free(dashboard_port),
             stop_after=stop_after,
         )
         _run(plan, console, headless, timeout_s)
