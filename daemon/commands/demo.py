@@ -64,7 +64,13 @@ VIDEO_ENDINGS = {".avi", ".mp4", ".mkv", ".mov", ".webm", ".mjpeg", ".mjpg", ".t
     show_default=True,
     help="Folder for video, truth, settings, results and logs; each run makes a new folder in it.",
 )
-@click.option("--dashboard-port", type=click.IntRange(1, 65535), default=8088, show_default=True)
+@click.option(
+    "--dashboard-port",
+    type=click.IntRange(1, 65535),
+    default=8088,
+    show_default=True,
+    help="Where the dashboard listens on this machine; another free port where it is taken.",
+)
 @click.option(
     "--timeout",
     "timeout_s",
