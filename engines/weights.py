@@ -1,4 +1,4 @@
-"""Reads a checkpoint's tensors one at a time from safetensors files, with no PyTorch.
+"""A checkpoint's tensors by name, read a few rows at a time, with no PyTorch.
 
 One file or several shards with an index. Nothing is read before it is asked for, and nothing is kept.
 Knows the prefixes that the same tensor has in different checkpoints; does not know graphs or what a tensor
@@ -8,34 +8,46 @@ means.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import ml_dtypes  # noqa: F401  registers bfloat16 with numpy, which safetensors needs to hand such tensors over
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from typing import Protocol
 
 from lineside.engines.errors import UnsupportedModel
-
-Array = NDArray[np.float32]
+from lineside.engines.shards import Array, StoredTensor, read_header, read_rows
 
 _INDEX = "model.safetensors.index.json"
-_FLOATS = {"F32", "F16", "BF16", "F64"}
 
 
 class MissingTensor(UnsupportedModel):
     """A tensor that the configuration calls for and the checkpoint does not hold."""
 
 
-class Checkpoint:
-    """Tensors by name, read as float32.
+class TensorSource(Protocol):
+    """Tensors by our names (`layers.0.mlp.gate.weight`, `visual.…`, `lm_head.weight`), as float32.
 
-    `files`: tensor name → the safetensors file that holds it.
+    A checkpoint, or one seen through an adapter or through scales.
     """
 
-    def __init__(self, folder: Path, files: dict[str, Path]) -> None:
+    def __contains__(self, name: str) -> bool: ...
+
+    def rows(self, name: str, shape: tuple[int, ...], start: int, stop: int) -> Array:
+        """Rows `start` to `stop` of the first axis of a tensor of this `shape`.
+
+        Raises:
+            MissingTensor: there is no such tensor.
+            UnsupportedModel: another shape than the configuration says, not a float, or a damaged file.
+        """
+        ...
+
+    def read(self, name: str, shape: tuple[int, ...]) -> Array:
+        """A whole tensor; raises as `rows` does. For small ones: norms, gates, convolutions."""
+        ...
+
+
+class Checkpoint:
+    """The tensors of a checkpoint's files (`TensorSource`). `files`: stored name → where it lies."""
+
+    def __init__(self, folder: Path, files: Mapping[str, StoredTensor]) -> None:
         self._folder = folder
         self._files = files
         self._prefixes = _prefixes(files)
@@ -45,54 +57,40 @@ class Checkpoint:
         """Every stored name, as stored."""
         return frozenset(self._files)
 
+    @property
+    def tensors(self) -> Mapping[str, StoredTensor]:
+        """Every stored name with its place, for those who need sizes."""
+        return self._files
+
     def __contains__(self, name: str) -> bool:
         return self._stored(name) is not None
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, without reading it."""
-        stored = self._require(name)
-        with _open(self._files[stored]) as file:
-            return tuple(file.get_slice(stored).get_shape())
+        return self._require(name)[1].shape
+
+    def rows(self, name: str, shape: tuple[int, ...], start: int, stop: int) -> Array:
+        """Some rows of one tensor as float32."""
+        stored, place = self._require(name)
+        if place.shape != shape:
+            raise UnsupportedModel(f"{stored} has shape {place.shape}; config.json calls for {shape}.")
+        return read_rows(place, stored, start, stop)
 
     def read(self, name: str, shape: tuple[int, ...]) -> Array:
-        """One tensor as float32. `name` is ours (`layers.0.mlp.gate.weight`, `visual.…`, `lm_head.weight`).
-
-        Raises:
-            MissingTensor: not in the checkpoint.
-            UnsupportedModel: another shape than the configuration says, not a float, or a damaged file.
-        """
-        stored = self._require(name)
-        try:
-            with _open(self._files[stored]) as file:
-                view = file.get_slice(stored)
-                kind, found = view.get_dtype(), tuple(view.get_shape())
-                if kind not in _FLOATS:
-                    raise UnsupportedModel(
-                        f"{stored} is stored as {kind}; supported: {', '.join(sorted(_FLOATS))}. "
-                        "Quantised checkpoints cannot be built from: use the original one."
-                    )
-                if found != shape:
-                    raise UnsupportedModel(f"{stored} has shape {found}; config.json calls for {shape}.")
-                tensor: Array = np.asarray(file.get_tensor(stored), dtype=np.float32)
-        except (SafetensorError, OSError) as error:
-            raise UnsupportedModel(
-                f"{self._files[stored]}: {stored} cannot be read ({error}). Download the file again."
-            ) from error
-        if not np.isfinite(tensor).all():
-            raise UnsupportedModel(f"{stored} holds values that are not finite. The checkpoint is damaged.")
-        return tensor
+        """One tensor as float32."""
+        return self.rows(name, shape, 0, shape[0] if shape else 1)
 
     def _stored(self, name: str) -> str | None:
         return next((p + name for p in self._prefixes if p + name in self._files), None)
 
-    def _require(self, name: str) -> str:
+    def _require(self, name: str) -> tuple[str, StoredTensor]:
         stored = self._stored(name)
         if stored is None:
             raise MissingTensor(
                 f"{self._folder}: no tensor {name} (looked for "
                 f"{', '.join(p + name for p in self._prefixes)}). Is every shard downloaded?"
             )
-        return stored
+        return stored, self._files[stored]
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -104,44 +102,37 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     index = folder / _INDEX
     if index.exists():
         return Checkpoint(folder, _indexed(folder, index))
-    shards = sorted(folder.glob("*.safetensors"))
+    # Statistics that travel beside the weights are no weights.
+    shards = sorted(path for path in folder.glob("*.safetensors") if path.name != "familiarity.safetensors")
     if not shards:
         raise UnsupportedModel(f"{folder}: no *.safetensors file. Give a Hugging Face checkpoint folder.")
-    files: dict[str, Path] = {}
+    files: dict[str, StoredTensor] = {}
     for shard in shards:
-        with _open(shard) as file:
-            files.update(dict.fromkeys(file.keys(), shard))
+        files.update(read_header(shard))
     return Checkpoint(folder, files)
 
 
-def _indexed(folder: Path, index: Path) -> dict[str, Path]:
+def _indexed(folder: Path, index: Path) -> dict[str, StoredTensor]:
     try:
         weight_map = json.loads(index.read_text("utf-8"))["weight_map"]
-        files = {str(name): folder / str(shard) for name, shard in weight_map.items()}
-    except (ValueError, KeyError, AttributeError) as error:
+        paths = {str(name): folder / str(shard) for name, shard in weight_map.items()}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UnsupportedModel(f"{index}: not a safetensors index ({error}). Download it again.") from error
-    for shard in sorted(set(files.values())):
+    files: dict[str, StoredTensor] = {}
+    for shard in sorted(set(paths.values())):
         if shard.parent != folder:
             raise UnsupportedModel(f"{index}: {shard} lies outside the checkpoint's folder.")
         if not shard.exists():
             raise UnsupportedModel(f"{index} names {shard.name}, which is not there. Download it.")
-        with _open(shard) as file:
-            held = set(file.keys())
-        lost = sorted(name for name, path in files.items() if path == shard and name not in held)
+        held = read_header(shard)
+        promised = [name for name, path in paths.items() if path == shard]
+        lost = sorted(name for name in promised if name not in held)
         if lost:
             raise UnsupportedModel(
                 f"{shard} lacks {lost[0]} and {len(lost) - 1} more that {index.name} promises."
             )
+        files.update({name: held[name] for name in promised})
     return files
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="numpy")
-    except (SafetensorError, OSError) as error:
-        raise UnsupportedModel(
-            f"{path}: not a whole safetensors file ({error}). Download it again."
-        ) from error
 
 
 def _prefixes(names: Iterable[str]) -> tuple[str, ...]:

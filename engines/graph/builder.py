@@ -5,7 +5,7 @@ Knows ONNX; does not know the model, dialects or checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +20,13 @@ OPSET = 23
 IR_VERSION = 11
 MICROSOFT = "com.microsoft"
 
-ElementType = Literal["float32", "int64", "int32", "bool"]
+ElementType = Literal["float32", "float16", "int64", "int32", "bool"]
 Shape = Sequence[int | str]
 Array = NDArray[Any]
 
 _ELEMENT_TYPES: dict[ElementType, int] = {
     "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
     "bool": TensorProto.BOOL,
@@ -51,19 +52,19 @@ class WeightsFile:
         if self._file is not None:
             self._file.close()
 
-    def append(self, tensor: TensorProto, array: Array) -> None:
-        """Writes `array` and makes `tensor` point at it."""
+    def append(self, tensor: TensorProto, chunks: Iterable[Array]) -> int:
+        """Writes `chunks` one after the other, makes `tensor` point at them, and gives their bytes."""
         if self._file is None:
             raise RuntimeError("the weights file is not open")
         self._file.write(b"\0" * (-self._file.tell() % _ALIGNMENT))
+        start = self._file.tell()
+        for chunk in chunks:
+            self._file.write(np.ascontiguousarray(chunk).data)
+        length = self._file.tell() - start
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (
-            ("location", self.path.name),
-            ("offset", str(self._file.tell())),
-            ("length", str(array.nbytes)),
-        ):
+        for key, value in (("location", self.path.name), ("offset", str(start)), ("length", str(length))):
             tensor.external_data.add(key=key, value=value)
-        self._file.write(np.ascontiguousarray(array).data)
+        return length
 
 
 class GraphBuilder:
@@ -77,6 +78,7 @@ class GraphBuilder:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._initializers: list[TensorProto] = []
+        self._by_name: dict[str, TensorProto] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names: set[str] = set()
         self._scope: tuple[str, ...] = ()
@@ -90,6 +92,11 @@ class GraphBuilder:
             yield
         finally:
             self._scope = outer
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The scopes one is in."""
+        return self._scope
 
     def subgraph(self, name: str) -> GraphBuilder:
         """A builder for the body of a control-flow node; its names do not clash with this graph's."""
@@ -116,12 +123,32 @@ class GraphBuilder:
 
     def weight(self, name: str, array: Array) -> str:
         """Adds a tensor of the model. It is not kept: with a weights file it is written out at once."""
-        tensor = TensorProto(name=self._unique(name), data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
-        tensor.dims.extend(array.shape)
-        if self._weights is not None and array.nbytes > _INLINE_BYTES:
-            self._weights.append(tensor, array)
+        return self.weight_from(name, array.dtype, array.shape, (array,))
+
+    def weight_from(self, name: str, kind: Any, shape: Sequence[int], chunks: Iterable[Array]) -> str:
+        """Adds a tensor of type `kind` whose values come in `chunks`, one behind the other."""
+        kind = np.dtype(kind)
+        tensor = TensorProto(name=self._unique(name), data_type=helper.np_dtype_to_tensor_dtype(kind))
+        tensor.dims.extend(shape)
+        wanted = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        if self._weights is not None and wanted > _INLINE_BYTES:
+            written = self._weights.append(tensor, chunks)
         else:
-            tensor.raw_data = np.ascontiguousarray(array).tobytes()
+            tensor.raw_data = b"".join(np.ascontiguousarray(chunk).tobytes() for chunk in chunks)
+            written = len(tensor.raw_data)
+        if written != wanted:
+            raise ValueError(f"{tensor.name} got {written} bytes for {wanted}")
+        self._initializers.append(tensor)
+        self._by_name[str(tensor.name)] = tensor
+        return str(tensor.name)
+
+    def alias(self, weight: str, shape: Sequence[int]) -> str:
+        """The same stored bytes as a tensor of another shape: beside the graph they are there only once."""
+        tensor = TensorProto()
+        tensor.CopyFrom(self._by_name[weight])
+        tensor.name = self._unique(f"{weight}_as_{len(shape)}d", scoped=False)
+        del tensor.dims[:]
+        tensor.dims.extend(shape)
         self._initializers.append(tensor)
         return str(tensor.name)
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from lineside.engines.config import DenseMlpConfig, TextConfig
 from lineside.engines.graph.builder import GraphBuilder
-from lineside.engines.graph.dialects.base import Angles, Dialect, KeyValueCache
+from lineside.engines.graph.dialects.base import Angles, Dialect, KeyValueCache, Table
 from lineside.engines.graph.layers.full_attention import full_attention
 from lineside.engines.graph.layers.linear_attention import linear_attention
 from lineside.engines.graph.layers.mlp import mlp
 from lineside.engines.graph.layers.moe import moe
 from lineside.engines.graph.layers.norms import zero_centred_scale
-from lineside.engines.weights import Checkpoint
+from lineside.engines.graph.matrix import stored
+from lineside.engines.weights import TensorSource
 
 
-def describe_decoder(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, config: TextConfig) -> None:
+def describe_decoder(g: GraphBuilder, dialect: Dialect, checkpoint: TensorSource, config: TextConfig) -> None:
     """Writes the whole decoder into `g`.
 
     Raises:
@@ -34,10 +35,11 @@ def describe_decoder(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, 
     states = [_past(g, dialect, config, i) for i in range(len(config.layer_types))]
     angles = Angles(cos, sin, config.rope.rotary_dim)
 
-    embedding = g.weight(
-        "embed_tokens", checkpoint.read("embed_tokens.weight", (config.vocab_size, config.hidden))
+    words = (config.vocab_size, config.hidden)
+    embedding = dialect.table(
+        g, stored(checkpoint, "embed_tokens.weight", words), "embed_tokens", multiplied=config.tied_head
     )
-    hidden = _embed(g, embedding, ids, image_embeds, image_index)
+    hidden = _embed(g, dialect, embedding, ids, image_embeds, image_index)
     attended = (
         state for kind, state in zip(config.layer_types, states, strict=True) if kind == "full_attention"
     )
@@ -71,12 +73,17 @@ def describe_decoder(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, 
     last = dialect.rms_norm(
         g, last, zero_centred_scale(checkpoint, "norm", config.hidden), config.rms_eps, "norm"
     )
-    logits = _head(g, dialect, checkpoint, config, embedding, last)
+    head = embedding
+    if not config.tied_head:
+        head = dialect.table(g, stored(checkpoint, "lm_head.weight", words), "lm_head", multiplied=True)
+    logits = dialect.table_product(g, last, head)
     g.output("logits", logits, "float32", ["B", "K", config.vocab_size])
 
 
-def _embed(g: GraphBuilder, embedding: str, ids: str, image_embeds: str, image_index: str) -> str:
-    text = g.op("Gather", embedding, ids, axis=0)
+def _embed(
+    g: GraphBuilder, dialect: Dialect, embedding: Table, ids: str, image_embeds: str, image_index: str
+) -> str:
+    text = dialect.lookup(g, embedding, ids)
     # −1 gathers the last row, which exists by contract and is not chosen below.
     image = g.op("Gather", image_embeds, image_index, axis=0)
     is_image = g.op("GreaterOrEqual", image_index, g.integers(0))
@@ -86,7 +93,7 @@ def _embed(g: GraphBuilder, embedding: str, ids: str, image_embeds: str, image_i
 def _norm(
     g: GraphBuilder,
     dialect: Dialect,
-    checkpoint: Checkpoint,
+    checkpoint: TensorSource,
     config: TextConfig,
     name: str,
     residual: str,
@@ -98,18 +105,6 @@ def _norm(
     if branch is None:
         return dialect.rms_norm(g, residual, scale, config.rms_eps, short), residual
     return dialect.add_rms_norm(g, branch, residual, scale, config.rms_eps, short)
-
-
-def _head(
-    g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, config: TextConfig, embedding: str, x: str
-) -> str:
-    if not config.tied_head:
-        head = checkpoint.read("lm_head.weight", (config.vocab_size, config.hidden))
-        return dialect.matmul(g, x, head, "lm_head")
-    # Gemm can read the embedding table as it is: one copy in the file and in memory.
-    flat = g.op("Gemm", g.reshape(x, -1, config.hidden), embedding, transB=1)
-    shape = g.op("Concat", g.op("Shape", x, end=2), g.integers(-1), axis=0)
-    return g.op("Reshape", flat, shape)
 
 
 def _state_shapes(

@@ -8,12 +8,15 @@ from __future__ import annotations
 from lineside.engines.config import VisionConfig
 from lineside.engines.graph.builder import GraphBuilder
 from lineside.engines.graph.dialects.base import Angles, Dialect
-from lineside.engines.weights import Checkpoint
+from lineside.engines.graph.matrix import stored
+from lineside.engines.weights import TensorSource
 
 _LAYER_NORM_EPSILON = 1e-6  # the architecture's own; no configuration names it
 
 
-def describe_vision(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, config: VisionConfig) -> None:
+def describe_vision(
+    g: GraphBuilder, dialect: Dialect, checkpoint: TensorSource, config: VisionConfig
+) -> None:
     """Writes the whole vision tower into `g`.
 
     Raises:
@@ -25,9 +28,13 @@ def describe_vision(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, c
     cos = g.input("rope_cos", "float32", ["P", config.head_dim])
     sin = g.input("rope_sin", "float32", ["P", config.head_dim])
     kernel_shape = (config.hidden, config.channels, config.temporal_patch, config.patch, config.patch)
-    kernel = checkpoint.read("visual.patch_embed.proj.weight", kernel_shape).reshape(config.hidden, -1)
+    kernel = stored(checkpoint, "visual.patch_embed.proj.weight", kernel_shape)
     bias = checkpoint.read("visual.patch_embed.proj.bias", (config.hidden,))
-    x = g.op("Add", dialect.matmul(g, pixels, kernel, "patch_embed"), g.weight("patch_embed.bias", bias))
+    x = g.op(
+        "Add",
+        dialect.matmul(g, pixels, kernel, "patch_embed", exact=True),
+        g.weight("patch_embed.bias", bias),
+    )
     x = g.op("Add", x, _positions(g, checkpoint, config, index, weight))
     angles = Angles(_halved(g, pixels, cos), _halved(g, pixels, sin), config.head_dim)
     for i in range(config.depth):
@@ -58,7 +65,9 @@ def describe_vision(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, c
     )
 
 
-def _positions(g: GraphBuilder, checkpoint: Checkpoint, config: VisionConfig, index: str, weight: str) -> str:
+def _positions(
+    g: GraphBuilder, checkpoint: TensorSource, config: VisionConfig, index: str, weight: str
+) -> str:
     """[P, D]: the learned table at the picture's grid, each patch between four of its rows."""
     table = checkpoint.read("visual.pos_embed.weight", (config.position_side**2, config.hidden))
     corners = g.op("Gather", g.weight("pos_embed", table), index, axis=0)
@@ -77,7 +86,7 @@ def _halved(g: GraphBuilder, pixels: str, angles: str) -> str:
 def _attention(
     g: GraphBuilder,
     dialect: Dialect,
-    checkpoint: Checkpoint,
+    checkpoint: TensorSource,
     config: VisionConfig,
     name: str,
     x: str,
@@ -92,7 +101,7 @@ def _attention(
     return _linear(g, dialect, checkpoint, f"{name}.proj", width, width, o)
 
 
-def _merge(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, config: VisionConfig, x: str) -> str:
+def _merge(g: GraphBuilder, dialect: Dialect, checkpoint: TensorSource, config: VisionConfig, x: str) -> str:
     """Neighbouring patches (side by side in merge order) become one embedding of the decoder's width."""
     name, wide = "visual.merger", config.hidden * config.merge**2
     with g.scope("merger"):
@@ -103,14 +112,14 @@ def _merge(g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, config: Vi
 
 
 def _linear(
-    g: GraphBuilder, dialect: Dialect, checkpoint: Checkpoint, name: str, width: int, out: int, x: str
+    g: GraphBuilder, dialect: Dialect, checkpoint: TensorSource, name: str, width: int, out: int, x: str
 ) -> str:
     short = name.rsplit(".", 1)[-1]
-    product = dialect.matmul(g, x, checkpoint.read(f"{name}.weight", (out, width)), short)
+    product = dialect.matmul(g, x, stored(checkpoint, f"{name}.weight", (out, width)), short)
     return g.op("Add", product, g.weight(f"{short}.bias", checkpoint.read(f"{name}.bias", (out,))))
 
 
-def _layer_norm(g: GraphBuilder, checkpoint: Checkpoint, name: str, width: int, x: str) -> str:
+def _layer_norm(g: GraphBuilder, checkpoint: TensorSource, name: str, width: int, x: str) -> str:
     short = name.rsplit(".", 1)[-1]
     scale, bias = (
         g.weight(f"{short}.{part}", checkpoint.read(f"{name}.{part}", (width,)))

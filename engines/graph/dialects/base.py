@@ -6,6 +6,7 @@ that is the same in every dialect (projections' layout, gates, residuals, embedd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from lineside.engines.config import LinearAttentionConfig
 from lineside.engines.graph.builder import GraphBuilder
+from lineside.engines.graph.matrix import Matrix
+from lineside.engines.quantise.forms import Form
 
 Floats = NDArray[np.float32]
 RecurrentLayout = Literal["KV", "VK"]
@@ -29,11 +32,27 @@ class DeltaNetWeights:
 
 @dataclass(frozen=True, slots=True)
 class ExpertWeights:
-    """`gate` and `up`: [experts, intermediate, hidden]; `down`: [experts, hidden, intermediate]."""
+    """`count` experts, read one at a time.
 
-    gate: Floats
-    up: Floats
-    down: Floats
+    `gate_up(i)`: (gate, up), [inner, hidden] each; `down(i)`: [hidden, inner].
+    """
+
+    count: int
+    inner: int
+    hidden: int
+    gate_up: Callable[[int], tuple[Floats, Floats]]
+    down: Callable[[int], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Names of a stored table's parts and what it is: `shape` [rows, width] of `form`."""
+
+    values: str
+    shape: tuple[int, int]
+    form: Form
+    scales: str = ""
+    zeros: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +99,25 @@ class Dialect(Protocol):
         """Name of the cache axis that comes out: the capacity that went in, or a longer one."""
         ...
 
-    def matmul(self, g: GraphBuilder, x: str, weight: Floats, name: str) -> str:
-        """x [.., in] by a weight [out, in] as checkpoints store it."""
+    @property
+    def rounds_weights(self) -> bool:
+        """Whether products lose precision, so that exact ones must be kept apart from them."""
+        ...
+
+    def matmul(self, g: GraphBuilder, x: str, weight: Matrix, name: str, *, exact: bool = False) -> str:
+        """x [.., in] by a weight [out, in] as checkpoints store it; an `exact` one stays float32."""
+        ...
+
+    def table(self, g: GraphBuilder, weight: Matrix, name: str, *, multiplied: bool) -> Table:
+        """Stores a table [rows, width] for `lookup`, and for `table_product` where it is `multiplied`."""
+        ...
+
+    def lookup(self, g: GraphBuilder, table: Table, ids: str) -> str:
+        """The rows `ids` of a table, as float32."""
+        ...
+
+    def table_product(self, g: GraphBuilder, x: str, table: Table) -> str:
+        """x [B, T, width] by every row of a table: [B, T, rows]."""
         ...
 
     def rms_norm(self, g: GraphBuilder, x: str, scale: Floats, epsilon: float, name: str) -> str:

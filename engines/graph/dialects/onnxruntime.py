@@ -5,13 +5,14 @@ Knows what ONNX Runtime's kernels accept; does not know the model's layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from lineside.engines.config import LinearAttentionConfig
 from lineside.engines.graph.builder import MICROSOFT, GraphBuilder
+from lineside.engines.graph.dialects import stored
 from lineside.engines.graph.dialects.base import (
     Angles,
     DeltaNetWeights,
@@ -20,9 +21,15 @@ from lineside.engines.graph.dialects.base import (
     HeadLayout,
     KeyValueCache,
     RecurrentLayout,
+    Table,
 )
+from lineside.engines.graph.matrix import Matrix
+from lineside.engines.quantise.forms import WeightForms
 
 _L2_EPSILON = 1e-6
+_SAMPLED_ROWS = 64
+# GroupQueryAttention's inputs between total_sequence_length and query_seqlens: rotary caches, biases, scales.
+_LEFT_OUT = ("",) * 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +37,44 @@ class OnnxRuntimeDialect:
     """`linear_attention`: which operator runs the delta rule.
 
     `linear_attention` is by far the faster one on a CPU; `gated_delta_net` has chunked CUDA kernels.
+    `weights`: decides the form each weight is stored in, and remembers it.
     """
 
     linear_attention: Literal["linear_attention", "gated_delta_net"] = "linear_attention"
+    weights: WeightForms = field(default_factory=WeightForms)
     name: str = "onnxruntime"
     present_cache_axis: str = "S"
 
     @property
+    def _for_cuda(self) -> bool:
+        return self.linear_attention == "gated_delta_net"
+
+    @property
     def recurrent_layout(self) -> RecurrentLayout:
         """GatedDeltaNet keeps its state value-major."""
-        return "VK" if self.linear_attention == "gated_delta_net" else "KV"
+        return "VK" if self._for_cuda else "KV"
 
-    def matmul(self, g: GraphBuilder, x: str, weight: Floats, name: str) -> str:
-        """One MatMul; the weight is stored transposed, as the kernel wants it."""
-        return g.op("MatMul", x, g.weight(name, np.ascontiguousarray(weight.T)))
+    @property
+    def rounds_weights(self) -> bool:
+        """In every precision but float32."""
+        return self.weights.rounds
+
+    def matmul(self, g: GraphBuilder, x: str, weight: Matrix, name: str, *, exact: bool = False) -> str:
+        """One node; the weight in the form that its own numbers ask for."""
+        form = "float32" if exact else self.weights.product(weight)
+        return stored.product(g, x, weight, form, name)
+
+    def table(self, g: GraphBuilder, weight: Matrix, name: str, *, multiplied: bool) -> Table:
+        """Stored once, for both uses."""
+        return stored.table(g, weight, self.weights.table(weight, multiplied=multiplied), name)
+
+    def lookup(self, g: GraphBuilder, table: Table, ids: str) -> str:
+        """Gather, or GatherBlockQuantized."""
+        return stored.lookup(g, table, ids)
+
+    def table_product(self, g: GraphBuilder, x: str, table: Table) -> str:
+        """Gemm, or MatMulNBits."""
+        return stored.table_product(g, x, table)
 
     def rms_norm(self, g: GraphBuilder, x: str, scale: Floats, epsilon: float, name: str) -> str:
         """The standard operator has a fast kernel."""
@@ -68,7 +99,7 @@ class OnnxRuntimeDialect:
         self, g: GraphBuilder, x: str, gate: str, scale: Floats, epsilon: float, name: str
     ) -> str:
         """GatedRMSNorm is one launch on a GPU; its CPU kernel is several times slower than these steps."""
-        if self.linear_attention == "gated_delta_net":
+        if self._for_cuda:
             return g.op(
                 "GatedRMSNorm",
                 x,
@@ -108,7 +139,7 @@ class OnnxRuntimeDialect:
         sizes: LinearAttentionConfig,
     ) -> tuple[str, str]:
         """LinearAttention with its gates beside it, or GatedDeltaNet, which has everything inside."""
-        if self.linear_attention == "gated_delta_net":
+        if self._for_cuda:
             o, present = g.ops(
                 "GatedDeltaNet",
                 qkv,
@@ -172,12 +203,18 @@ class OnnxRuntimeDialect:
     def cache_context(
         self, g: GraphBuilder, input_ids: str, past_length: str, cache: KeyValueCache
     ) -> tuple[str, ...]:
-        """(last cache index of each row, longest row), both int32 as GroupQueryAttention wants them."""
+        """(last cache index of each row, longest row, new tokens of each row), as int32.
+
+        Without the third, GroupQueryAttention refuses several rows that go on by more than one token. It came
+        with ONNX Runtime 1.32, and there is no CUDA build of that yet: a CUDA graph has to do without.
+        """
         tokens = g.op("Shape", input_ids, start=1, end=2)
         total = g.op("Add", past_length, tokens)
         last = g.cast(g.op("Sub", total, g.integers(1)), "int32")
         longest = g.cast(g.op("ReduceMax", total, keepdims=0), "int32")
-        return last, longest
+        if self._for_cuda:
+            return last, longest
+        return last, longest, g.op("Expand", g.cast(tokens, "int32"), g.op("Shape", past_length))
 
     def gqa_attention(
         self,
@@ -190,7 +227,8 @@ class OnnxRuntimeDialect:
         layout: HeadLayout,
     ) -> tuple[str, str, str]:
         """GroupQueryAttention: the new keys and values are written into the cache of fixed capacity."""
-        last, longest = context
+        last, longest, *new = context
+        rest = (*_LEFT_OUT, *new) if new else ()
         o, key, value = g.ops(
             "GroupQueryAttention",
             q,
@@ -200,6 +238,7 @@ class OnnxRuntimeDialect:
             cache.value,
             last,
             longest,
+            *rest,
             outputs=3,
             domain=MICROSOFT,
             num_heads=layout.heads,
@@ -214,21 +253,10 @@ class OnnxRuntimeDialect:
     def experts(
         self, g: GraphBuilder, x: str, router_logits: str, weights: ExpertWeights, chosen: int, name: str
     ) -> str:
-        """MoE with gate and up rows interleaved, the one layout its CPU kernel takes."""
-        count, inner, hidden = weights.gate.shape
-        gate_up = np.stack([weights.gate, weights.up], axis=2).reshape(count, 2 * inner, hidden)
-        return g.op(
-            "MoE",
-            x,
-            g.reshape(router_logits, -1, count),
-            g.weight(f"{name}.gate_up", gate_up),
-            "",
-            g.weight(f"{name}.down", weights.down),
-            domain=MICROSOFT,
-            k=chosen,
-            activation_type="swiglu",
-            swiglu_fusion=1,
-            activation_alpha=1.0,
-            activation_beta=0.0,
-            normalize_routing_weights=1,
+        """MoE, or QMoE; their form is measured on the first, the middle and the last expert."""
+        some = sorted({0, weights.count // 2, weights.count - 1})
+        parts = [part[:_SAMPLED_ROWS] for i in some for part in (*weights.gate_up(i), weights.down(i))]
+        form = self.weights.experts(
+            "/".join((*g.place, name)), parts, (weights.hidden, weights.inner), weights.count * weights.inner
         )
+        return stored.experts(g, x, router_logits, weights, chosen, form, name)

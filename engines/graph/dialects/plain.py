@@ -21,7 +21,9 @@ from lineside.engines.graph.dialects.base import (
     HeadLayout,
     KeyValueCache,
     RecurrentLayout,
+    Table,
 )
+from lineside.engines.graph.matrix import Matrix
 
 _L2_EPSILON = 1e-6
 _MASKED = -1e30  # finite, so that a row of nothing else would not become NaN
@@ -35,9 +37,29 @@ class PlainDialect:
     recurrent_layout: RecurrentLayout = "KV"
     present_cache_axis: str = "S_T"
 
-    def matmul(self, g: GraphBuilder, x: str, weight: Floats, name: str) -> str:
+    @property
+    def rounds_weights(self) -> bool:
+        """Never: this is the reference."""
+        return False
+
+    def matmul(self, g: GraphBuilder, x: str, weight: Matrix, name: str, *, exact: bool = False) -> str:
         """x·Wᵀ."""
-        return g.op("MatMul", x, g.weight(name, np.ascontiguousarray(weight.T)))
+        rows, width = weight.shape
+        return g.op("MatMul", x, g.weight_from(name, np.float32, (width, rows), weight.columns()))
+
+    def table(self, g: GraphBuilder, weight: Matrix, name: str, *, multiplied: bool) -> Table:
+        """As it is."""
+        return Table(g.weight_from(name, np.float32, weight.shape, weight.chunks()), weight.shape, "float32")
+
+    def lookup(self, g: GraphBuilder, table: Table, ids: str) -> str:
+        """Row by row."""
+        return g.op("Gather", table.values, ids, axis=0)
+
+    def table_product(self, g: GraphBuilder, x: str, table: Table) -> str:
+        """x·Wᵀ, by the one basic operator that reads W as it is stored."""
+        flat = g.op("Gemm", g.reshape(x, -1, table.shape[1]), table.values, transB=1)
+        shape = g.op("Concat", g.op("Shape", x, end=2), g.integers(-1), axis=0)
+        return g.op("Reshape", flat, shape)
 
     def rms_norm(self, g: GraphBuilder, x: str, scale: Floats, epsilon: float, name: str) -> str:
         """x / sqrt(mean(x²) + ε) · scale."""
@@ -169,17 +191,28 @@ class PlainDialect:
         self, g: GraphBuilder, x: str, router_logits: str, weights: ExpertWeights, chosen: int, name: str
     ) -> str:
         """Every expert for every token, weighted by zero where it was not chosen."""
-        count, _, hidden = weights.gate.shape
+        count, inner, hidden = weights.count, weights.inner, weights.hidden
         best, which = g.ops("TopK", router_logits, g.integers(chosen), outputs=2, axis=-1)
         shares = g.op("Softmax", best, axis=-1)
         nobody = g.op("ConstantOfShape", g.op("Shape", router_logits))
         share = g.op("ScatterElements", nobody, which, shares, axis=-1)  # [B, T, experts]
         tokens = g.reshape(x, 1, -1, hidden)
         gate, up = (
-            g.op("MatMul", tokens, g.weight(f"{name}.{part}", np.ascontiguousarray(w.transpose(0, 2, 1))))
-            for part, w in (("gate", weights.gate), ("up", weights.up))
+            g.op(
+                "MatMul",
+                tokens,
+                g.weight_from(
+                    f"{name}.{part}",
+                    np.float32,
+                    (count, hidden, inner),
+                    (weights.gate_up(e)[which_one].T for e in range(count)),
+                ),
+            )
+            for which_one, part in enumerate(("gate", "up"))
         )
-        down = g.weight(f"{name}.down", np.ascontiguousarray(weights.down.transpose(0, 2, 1)))
+        down = g.weight_from(
+            f"{name}.down", np.float32, (count, inner, hidden), (weights.down(e).T for e in range(count))
+        )
         each = g.op("MatMul", g.op("Mul", _silu(g, gate), up), down)  # [experts, B·T, H]
         by_expert = g.op("Transpose", g.reshape(share, -1, count, 1), perm=[1, 0, 2])
         total = g.op("ReduceSum", g.op("Mul", each, by_expert), g.integers(0), keepdims=0)

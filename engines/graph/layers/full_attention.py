@@ -11,13 +11,15 @@ from lineside.engines.config import TextConfig
 from lineside.engines.graph.builder import GraphBuilder
 from lineside.engines.graph.dialects.base import Angles, Dialect, HeadLayout, KeyValueCache
 from lineside.engines.graph.layers.norms import zero_centred_scale
-from lineside.engines.weights import Checkpoint
+from lineside.engines.graph.layers.projections import project
+from lineside.engines.graph.matrix import stack, stored
+from lineside.engines.weights import TensorSource
 
 
 def full_attention(
     g: GraphBuilder,
     dialect: Dialect,
-    checkpoint: Checkpoint,
+    checkpoint: TensorSource,
     config: TextConfig,
     prefix: str,
     x: str,
@@ -31,17 +33,14 @@ def full_attention(
     q_width, kv_width, hidden = heads * dim, kv_heads * dim, config.hidden
     # Each query head is stored with its output gate behind it. Sorted here into all queries and all gates,
     # and laid beside keys and values, so that one product gives all and queries and keys are neighbours.
-    paired = checkpoint.read(f"{name}.q_proj.weight", (2 * q_width, hidden)).reshape(heads, 2, dim, hidden)
-    fused = np.concatenate(
-        [
-            paired[:, 0].reshape(q_width, hidden),
-            checkpoint.read(f"{name}.k_proj.weight", (kv_width, hidden)),
-            checkpoint.read(f"{name}.v_proj.weight", (kv_width, hidden)),
-            paired[:, 1].reshape(q_width, hidden),
-        ]
+    paired = stored(checkpoint, f"{name}.q_proj.weight", (2 * q_width, hidden))
+    queries, gates = (
+        [paired.cut(start, start + dim) for start in range(first, 2 * q_width, 2 * dim)] for first in (0, dim)
     )
-    del paired
-    qk, v, gate = g.split(dialect.matmul(g, x, fused, "in_proj"), q_width + kv_width, kv_width, q_width)
+    keys, values = (
+        stored(checkpoint, f"{name}.{part}_proj.weight", (kv_width, hidden)) for part in ("k", "v")
+    )
+    qk, v, gate = project(g, dialect, x, [stack(*queries, keys), values, stack(*gates)])
     both = heads + kv_heads
     unit = dialect.rms_norm(
         g, g.reshape(qk, 0, 0, both, dim), np.ones(dim, np.float32), config.rms_eps, "unit"
@@ -54,7 +53,9 @@ def full_attention(
     )
     normed = g.reshape(g.op("Mul", unit, g.weight("qk_norm", scales)), 0, 0, both * dim)
     q, k = g.split(dialect.rotary(g, normed, angles, both, dim), q_width, kv_width)
-    o, keys, values = dialect.gqa_attention(g, q, k, v, cache, context, HeadLayout(heads, kv_heads, dim))
+    o, present_keys, present_values = dialect.gqa_attention(
+        g, q, k, v, cache, context, HeadLayout(heads, kv_heads, dim)
+    )
     gated = g.op("Mul", o, g.op("Sigmoid", gate))
-    out = checkpoint.read(f"{name}.o_proj.weight", (hidden, q_width))
-    return dialect.matmul(g, gated, out, "out_proj"), keys, values
+    out = stored(checkpoint, f"{name}.o_proj.weight", (hidden, q_width))
+    return dialect.matmul(g, gated, out, "out_proj"), present_keys, present_values

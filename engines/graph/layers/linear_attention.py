@@ -5,18 +5,18 @@ Knows the checkpoint's names and the order of things; how the operators are said
 
 from __future__ import annotations
 
-import numpy as np
-
 from lineside.engines.config import TextConfig
 from lineside.engines.graph.builder import GraphBuilder
 from lineside.engines.graph.dialects.base import DeltaNetWeights, Dialect
-from lineside.engines.weights import Checkpoint
+from lineside.engines.graph.layers.projections import project
+from lineside.engines.graph.matrix import stored
+from lineside.engines.weights import TensorSource
 
 
 def linear_attention(
     g: GraphBuilder,
     dialect: Dialect,
-    checkpoint: Checkpoint,
+    checkpoint: TensorSource,
     config: TextConfig,
     prefix: str,
     x: str,
@@ -27,16 +27,16 @@ def linear_attention(
     sizes = config.linear
     name = f"{prefix}.linear_attn"
     rows = {
-        "in_proj_qkv": sizes.conv_channels,
-        "in_proj_z": sizes.value_width,
-        "in_proj_a": sizes.value_heads,
-        "in_proj_b": sizes.value_heads,
+        "qkv": sizes.conv_channels,
+        "z": sizes.value_width,
+        "a": sizes.value_heads,
+        "b": sizes.value_heads,
     }
-    # One product instead of four: on small models and in decoding the calls cost more than the arithmetic.
-    fused = np.concatenate(
-        [checkpoint.read(f"{name}.{part}.weight", (n, config.hidden)) for part, n in rows.items()]
-    )
-    qkv, z, a, b = g.split(dialect.matmul(g, x, fused, "in_proj"), *rows.values())
+    parts = [
+        stored(checkpoint, f"{name}.in_proj_{part}.weight", (n, config.hidden)) for part, n in rows.items()
+    ]
+    # The gates a and b decide how fast a state fades, over thousands of tokens: they are not rounded.
+    qkv, z, a, b = project(g, dialect, x, parts[:2], parts[2:])
     kernel = checkpoint.read(f"{name}.conv1d.weight", (sizes.conv_channels, 1, sizes.conv_kernel))
     qkv, present_conv = dialect.causal_conv(g, qkv, kernel, conv_state, "conv")
     gates = DeltaNetWeights(
@@ -47,5 +47,5 @@ def linear_attention(
     # This one norm is stored as it is, not around zero.
     scale = checkpoint.read(f"{name}.norm.weight", (sizes.value_dim,))
     o = dialect.gated_rms_norm(g, o, z, scale, config.rms_eps, "norm")
-    out = checkpoint.read(f"{name}.out_proj.weight", (config.hidden, sizes.value_width))
+    out = stored(checkpoint, f"{name}.out_proj.weight", (config.hidden, sizes.value_width))
     return dialect.matmul(g, o, out, "out_proj"), present_conv, present_recurrent

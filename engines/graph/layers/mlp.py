@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lineside.engines.config import DenseMlpConfig
 from lineside.engines.graph.builder import GraphBuilder
 from lineside.engines.graph.dialects.base import Dialect
-from lineside.engines.weights import Checkpoint
+from lineside.engines.graph.layers.projections import project
+from lineside.engines.graph.matrix import stored
+from lineside.engines.weights import TensorSource
 
 
 def mlp(
     g: GraphBuilder,
     dialect: Dialect,
-    checkpoint: Checkpoint,
+    checkpoint: TensorSource,
     config: DenseMlpConfig,
     hidden: int,
     prefix: str,
@@ -21,11 +21,11 @@ def mlp(
 ) -> str:
     """down(silu(gate(x))·up(x)), x and the result [B, T, H]."""
     inner = config.intermediate
-    fused = np.concatenate(
-        [checkpoint.read(f"{prefix}.mlp.{part}_proj.weight", (inner, hidden)) for part in ("gate", "up")]
-    )
-    gate, up = g.split(dialect.matmul(g, x, fused, "gate_up"), inner, inner)
-    down = checkpoint.read(f"{prefix}.mlp.down_proj.weight", (hidden, inner))
+    parts = [
+        stored(checkpoint, f"{prefix}.mlp.{part}_proj.weight", (inner, hidden)) for part in ("gate", "up")
+    ]
+    gate, up = project(g, dialect, x, parts)
+    down = stored(checkpoint, f"{prefix}.mlp.down_proj.weight", (hidden, inner))
     return dialect.matmul(g, swiglu(g, gate, up), down, "down")
 
 

@@ -9,15 +9,17 @@ import numpy as np
 
 from lineside.engines.config import MoeConfig
 from lineside.engines.graph.builder import GraphBuilder
-from lineside.engines.graph.dialects.base import Dialect, ExpertWeights
+from lineside.engines.graph.dialects.base import Dialect, ExpertWeights, Floats
 from lineside.engines.graph.layers.mlp import swiglu
-from lineside.engines.weights import Checkpoint
+from lineside.engines.graph.layers.projections import project
+from lineside.engines.graph.matrix import stored
+from lineside.engines.weights import TensorSource
 
 
 def moe(
     g: GraphBuilder,
     dialect: Dialect,
-    checkpoint: Checkpoint,
+    checkpoint: TensorSource,
     config: MoeConfig,
     hidden: int,
     prefix: str,
@@ -25,18 +27,17 @@ def moe(
 ) -> str:
     """Chosen experts of x plus sigmoid(gate)·shared expert, x and the result [B, T, H]."""
     name, shared = f"{prefix}.mlp", config.shared_intermediate
-    rows = {
-        "gate": config.experts,
-        "shared_expert_gate": 1,
-        "shared_expert.gate_proj": shared,
-        "shared_expert.up_proj": shared,
-    }
-    # Router, gate and shared expert look at the same x: one product.
-    fused = np.concatenate(
-        [checkpoint.read(f"{name}.{part}.weight", (n, hidden)) for part, n in rows.items()]
-    )
-    logits, gate, shared_gate, shared_up = g.split(dialect.matmul(g, x, fused, "in_proj"), *rows.values())
-    down = checkpoint.read(f"{name}.shared_expert.down_proj.weight", (hidden, shared))
+    gate_up = [
+        stored(checkpoint, f"{name}.shared_expert.{part}_proj.weight", (shared, hidden))
+        for part in ("gate", "up")
+    ]
+    # Which experts run hangs on the router's smallest differences: it is not rounded.
+    routing = [
+        stored(checkpoint, f"{name}.{part}.weight", (n, hidden))
+        for part, n in (("gate", config.experts), ("shared_expert_gate", 1))
+    ]
+    shared_gate, shared_up, logits, gate = project(g, dialect, x, gate_up, routing)
+    down = stored(checkpoint, f"{name}.shared_expert.down_proj.weight", (hidden, shared))
     everyone = dialect.matmul(g, swiglu(g, shared_gate, shared_up), down, "shared_down")
     chosen = dialect.experts(
         g, x, logits, _experts(checkpoint, config, hidden, name), config.experts_per_token, "experts"
@@ -44,15 +45,27 @@ def moe(
     return g.op("Add", chosen, g.op("Mul", everyone, g.op("Sigmoid", gate)))
 
 
-def _experts(checkpoint: Checkpoint, config: MoeConfig, hidden: int, name: str) -> ExpertWeights:
+def _experts(checkpoint: TensorSource, config: MoeConfig, hidden: int, name: str) -> ExpertWeights:
     inner, count = config.intermediate, config.experts
-    if f"{name}.experts.gate_up_proj" in checkpoint:
-        gate_up = checkpoint.read(f"{name}.experts.gate_up_proj", (count, 2 * inner, hidden))
-        down = checkpoint.read(f"{name}.experts.down_proj", (count, hidden, inner))
-        return ExpertWeights(gate=gate_up[:, :inner], up=gate_up[:, inner:], down=down)
-    shapes = {"gate": (inner, hidden), "up": (inner, hidden), "down": (hidden, inner)}
-    stacked = {part: np.empty((count, *shape), np.float32) for part, shape in shapes.items()}
-    for expert in range(count):
-        for part, shape in shapes.items():
-            stacked[part][expert] = checkpoint.read(f"{name}.experts.{expert}.{part}_proj.weight", shape)
-    return ExpertWeights(**stacked)
+    stacked = f"{name}.experts.gate_up_proj" in checkpoint
+
+    def gate_up(expert: int) -> tuple[Floats, Floats]:
+        if stacked:
+            shape = (count, 2 * inner, hidden)
+            (both,) = checkpoint.rows(f"{name}.experts.gate_up_proj", shape, expert, expert + 1)
+            return both[:inner], both[inner:]
+        gate, up = (
+            checkpoint.read(f"{name}.experts.{expert}.{part}_proj.weight", (inner, hidden))
+            for part in ("gate", "up")
+        )
+        return gate, up
+
+    def down(expert: int) -> Floats:
+        if stacked:
+            shape = (count, hidden, inner)
+            (one,) = checkpoint.rows(f"{name}.experts.down_proj", shape, expert, expert + 1)
+        else:
+            one = checkpoint.read(f"{name}.experts.{expert}.down_proj.weight", (hidden, inner))
+        return np.asarray(one)
+
+    return ExpertWeights(count, inner, hidden, gate_up, down)
