@@ -1,28 +1,27 @@
-"""Writing, verifying and unpacking engine bundles: a folder, or the same files in a `.lsengine` archive.
+"""Writing, verifying, amending and opening engine bundles: folders, or `.lsengine` archives of the same.
 
-Nothing of a bundle is used before all of it is verified. Knows files, hashes and archives; does not know
-graphs, runtimes or signatures.
+Nothing of a bundle is used before all of it is verified. Knows files and hashes; does not know graphs,
+runtimes, or who may sign a bundle.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 import shutil
 import stat
-import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import zstandard
-
+from lineside.engines import archive as archives
+from lineside.engines.archive import SUFFIX
+from lineside.engines.durable import replace_text, sync_file, sync_folder
 from lineside.engines.errors import DamagedBundle
 from lineside.engines.manifest import (
     FORMAT,
@@ -32,15 +31,13 @@ from lineside.engines.manifest import (
     Manifest,
     check_name,
     read_manifest,
+    written,
 )
+from lineside.engines.verification import VerificationRecords, fingerprint
 
-SUFFIX = ".lsengine"
-MAX_UNPACKED_BYTES = 64 << 30
-# Weights hardly compress; graphs and JSON do, but are small.
-_MAX_RATIO = 200
-_FREE_BYTES = 64 << 20
-_BLOCK = 1 << 20
-_LEVEL = 10
+Fields = Callable[[Manifest], Mapping[str, object]]
+Admit = Callable[[Manifest], None]
+"""Raises where a bundle may not be used, whatever its files hold; asked before unpacking or hashing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,58 +84,83 @@ def write_bundle(folder: Path, manifest_fields: Mapping[str, object], out: Path)
     """
     names = [name for name in _walk(folder) if name != MANIFEST_NAME]
     files = {check_name(name): _sha256(folder / name) for name in names}
-    fields = {**manifest_fields, "format": FORMAT, "files": files}
-    data = (json.dumps(fields, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    data = written({**manifest_fields, "format": FORMAT, "files": files})
     manifest = read_manifest(data)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == SUFFIX:
-        _write_archive(folder, names, data, out)
+        archives.write_archive(folder, names, data, out)
     else:
-        _write_folder(folder, names, data, out)
+        _write_folder(folder, names, data, out, link=False)
     return manifest.digest
 
 
-def _write_archive(folder: Path, names: list[str], manifest: bytes, out: Path) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-            with (
-                compressor.stream_writer(raw, closefd=False) as packed,
-                tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as archive,
-            ):
-                # First, so that whoever unpacks knows what must come.
-                archive.addfile(_member(MANIFEST_NAME, len(manifest)), io.BytesIO(manifest))
-                for name in names:
-                    with (folder / name).open("rb") as file:
-                        archive.addfile(_member(name, os.fstat(file.fileno()).st_size), file)
-            raw.flush()
-            os.fsync(raw.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(out)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    _sync_folder(out.parent)
+def amend_bundle(path: Path, fields: Fields, files: Mapping[str, bytes] | None = None) -> str:
+    """Gives a finished bundle further `files` and manifest fields (from its manifest); gives its new digest.
+
+    The bundle is verified first, and replaced only when the new one is whole. A signature that was there
+    goes, unless `fields` bring one: it was for another content. Large files are linked or copied as they are,
+    not packed again, where that can be helped.
+
+    Raises:
+        DamagedBundle, IncompatibleBundle: the bundle does not verify, or would not afterwards.
+    """
+    if path.is_dir():
+        return _amend_folder(_verified_folder(path), fields, files or {})
+    # Beside the bundle: the system's temporary folder may be too small for what it unpacks to.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as place:
+        bundle = open_bundle(path, Path(place))
+        data, manifest = _amended(bundle, fields, files or {})
+        if files or not archives.replace_manifest(path, data):
+            for name, content in (files or {}).items():
+                _add(bundle.folder, name, content)
+            archives.write_archive(bundle.folder, sorted(manifest.files), data, path)
+    return manifest.digest
 
 
-def _member(name: str, size: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    member.mode = 0o644
-    return member
+def _amend_folder(bundle: Bundle, fields: Fields, files: Mapping[str, bytes]) -> str:
+    data, manifest = _amended(bundle, fields, files)
+    if not files:
+        replace_text(bundle.folder / MANIFEST_NAME, data)
+        return manifest.digest
+    with tempfile.TemporaryDirectory(prefix=f".{bundle.folder.name}-", dir=bundle.folder.parent) as place:
+        for name, content in files.items():
+            _add(Path(place), name, content)
+        _write_folder(bundle.folder, sorted(manifest.files), data, bundle.folder, link=True, over=Path(place))
+    return manifest.digest
 
 
-def _write_folder(folder: Path, names: list[str], manifest: bytes, out: Path) -> None:
+def _amended(bundle: Bundle, fields: Fields, files: Mapping[str, bytes]) -> tuple[bytes, Manifest]:
+    raw = json.loads((bundle.folder / MANIFEST_NAME).read_bytes())
+    raw.pop("signature", None)
+    digests = {check_name(name): hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    data = written({**raw, **fields(bundle.manifest), "files": {**raw["files"], **digests}})
+    return data, read_manifest(data)
+
+
+def _add(folder: Path, name: str, content: bytes) -> None:
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.write_bytes(content)
+
+
+def _write_folder(
+    folder: Path, names: list[str], manifest: bytes, out: Path, *, link: bool, over: Path | None = None
+) -> None:
+    """`link`: files may be the same as in `folder`, not copies. `over`: where a name is taken from first."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     old: Path | None = None
     try:
         for name in names:
             target = temporary / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, target)
-            _sync_file(target)
+            if over is not None and (over / name).is_file():
+                shutil.copyfile(over / name, target)
+            else:
+                _bring(folder / name, target, link=link)
+            sync_file(target)
         (temporary / MANIFEST_NAME).write_bytes(manifest)
-        _sync_file(temporary / MANIFEST_NAME)
+        sync_file(temporary / MANIFEST_NAME)
         temporary.chmod(0o755)
         if out.exists():
             # A folder cannot be replaced in one step; whoever opens between the two finds none, never half.
@@ -149,68 +171,88 @@ def _write_folder(folder: Path, names: list[str], manifest: bytes, out: Path) ->
         shutil.rmtree(temporary, ignore_errors=True)
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
-    _sync_folder(out.parent)
+    sync_folder(out.parent)
 
 
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def _bring(source: Path, target: Path, *, link: bool) -> None:
+    if link:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass  # a file system without links: a copy does as well, only slower
+    shutil.copyfile(source, target)
 
 
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def verify_bundle(path: Path) -> Manifest:
+def verify_bundle(path: Path, admit: Admit | None = None) -> Manifest:
     """Verifies a bundle, folder or archive, in a place of its own, and gives its manifest.
+
+    Every file is hashed, whatever was verified before.
 
     Raises:
         DamagedBundle, IncompatibleBundle: with the reason.
     """
     if path.is_dir():
-        return _verified_folder(path).manifest
+        return _verified_folder(path, admit).manifest
     with tempfile.TemporaryDirectory(prefix="lineside-verify-") as place:
-        return open_bundle(path, Path(place)).manifest
+        return open_bundle(path, Path(place), admit).manifest
 
 
-def open_bundle(path: Path, cache: Path) -> Bundle:
+def peek_manifest(path: Path) -> Manifest:
+    """A bundle's manifest, its files unverified: for what is only shown.
+
+    Raises:
+        DamagedBundle, IncompatibleBundle: it has none that can be read.
+    """
+    if path.is_dir():
+        return _folder_manifest(path)
+    _check_there(path)
+    with path.open("rb") as file, archives.reading(file) as archive:
+        return read_manifest(archives.first_member(archive))
+
+
+def open_bundle(path: Path, cache: Path, admit: Admit | None = None) -> Bundle:
     """Verifies a bundle and gives it as a folder; an archive is unpacked once under `cache`, by its digest.
 
+    Files that were verified before and have not changed since are not hashed again (see `verification.py`).
     Safe with other processes that unpack at the same time, and after one that was killed while it did.
 
     Raises:
-        DamagedBundle, IncompatibleBundle: with the reason.
+        DamagedBundle, IncompatibleBundle: with the reason; and what `admit` raises.
     """
+    records = VerificationRecords(cache / "verified")
     if path.is_dir():
-        return _verified_folder(path)
-    if not path.is_file():
-        raise DamagedBundle(f"{path} is no bundle: there is no such file or folder")
-    with path.open("rb") as file, _archive(file) as archive:
-        words = _first_member(archive)
+        return _verified_folder(path, admit, records)
+    _check_there(path)
+    with path.open("rb") as file, archives.reading(file) as archive:
+        words = archives.first_member(archive)
         manifest = read_manifest(words)
+        if admit is not None:
+            admit(manifest)
         target = cache / manifest.digest
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / f"{manifest.digest}.lock"):
             if target.is_dir():
                 try:
-                    return _verified_folder(target)
+                    return Bundle(_verified_folder(target, None, records).folder, manifest)
                 except DamagedBundle:
                     shutil.rmtree(target)  # a disk that lost some of it: the archive still has all
             for leftover in cache.glob(f".{manifest.digest}-*"):
                 shutil.rmtree(leftover)
             temporary = Path(tempfile.mkdtemp(prefix=f".{manifest.digest}-", dir=cache))
             try:
-                _unpack(archive, manifest, temporary)
+                archives.unpack(archive, manifest, temporary)
                 (temporary / MANIFEST_NAME).write_bytes(words)
                 bundle = _verified_folder(temporary)
                 temporary.replace(target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return Bundle(target, bundle.manifest)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise DamagedBundle(f"{path} is no bundle: there is no such file or folder")
 
 
 @contextmanager
@@ -220,89 +262,34 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-class _Bounded(io.RawIOBase):
-    """A decompressed stream that ends with an error where a decompression bomb would go on."""
-
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self._stream = stream
-        self._left = limit
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(min(size, _BLOCK) if size >= 0 else _BLOCK)
-        self._left -= len(block)
-        if self._left < 0:
-            raise DamagedBundle("the archive unpacks to far more than a bundle can be")
-        return block
-
-
-@contextmanager
-def _archive(file: BinaryIO) -> Iterator[tarfile.TarFile]:
-    """The archive in `file`; every way in which it can be broken becomes DamagedBundle."""
-    size = os.fstat(file.fileno()).st_size
-    limit = min(MAX_UNPACKED_BYTES, size * _MAX_RATIO + _FREE_BYTES)
-    try:
-        with (
-            zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file) as stream,
-            tarfile.open(fileobj=_Bounded(stream, limit), mode="r|") as archive,
-        ):
-            yield archive
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, UnicodeError) as error:
-        raise DamagedBundle(f"the archive is damaged or no {SUFFIX} file: {error}") from error
-
-
-def _first_member(archive: tarfile.TarFile) -> bytes:
-    member = archive.next()
-    if member is None or member.name != MANIFEST_NAME or not member.isreg():
-        raise DamagedBundle(f"the archive does not begin with {MANIFEST_NAME}: it is no engine bundle")
-    if member.size > MAX_MANIFEST_BYTES:
-        raise DamagedBundle("manifest.json is larger than 4 MiB")
-    content = archive.extractfile(member)
-    assert content is not None
-    return content.read()
-
-
-def _unpack(archive: tarfile.TarFile, manifest: Manifest, target: Path) -> None:
-    seen: set[str] = set()
-    while (member := archive.next()) is not None:
-        if member.isdir():
-            continue
-        if not member.isreg():
-            raise DamagedBundle(f"{member.name} is a link or a device: a bundle has plain files only")
-        name = check_name(member.name)
-        if name not in manifest.files or name in seen:
-            raise DamagedBundle(f"{name} is not named by the manifest, or comes twice")
-        seen.add(name)
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = archive.extractfile(member)
-        assert content is not None
-        written = 0
-        with path.open("xb") as file:
-            while block := content.read(_BLOCK):
-                written += len(block)
-                file.write(block)
-        if written != member.size:
-            raise DamagedBundle(f"the archive ends in the middle of {name}")
-
-
-def _verified_folder(folder: Path) -> Bundle:
+def _folder_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     if path.is_symlink() or not path.is_file():
         raise DamagedBundle(f"{folder} has no {MANIFEST_NAME}: it is no engine bundle")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise DamagedBundle("manifest.json is larger than 4 MiB")
-    manifest = read_manifest(path.read_bytes())
+    return read_manifest(path.read_bytes())
+
+
+def _verified_folder(
+    folder: Path, admit: Admit | None = None, records: VerificationRecords | None = None
+) -> Bundle:
+    manifest = _folder_manifest(folder)
+    if admit is not None:
+        admit(manifest)
     found = set(_walk(folder)) - {MANIFEST_NAME}
     for name in sorted(set(manifest.files) - found):
         raise DamagedBundle(f"{name} is missing")
     for name in sorted(found - set(manifest.files)):
         raise DamagedBundle(f"{name} is not named by the manifest")
+    if records is not None and records.holds(folder, manifest.digest, manifest.files):
+        return Bundle(folder, manifest)
+    before = fingerprint(folder, manifest.files)
     for name, wanted in manifest.files.items():
         if _sha256(folder / name) != wanted:
             raise DamagedBundle(f"{name} was changed or damaged: its sha256 is not the manifest's")
+    if records is not None and fingerprint(folder, manifest.files) == before:
+        records.keep(folder, manifest.digest, before)
     return Bundle(folder, manifest)
 
 

@@ -17,6 +17,14 @@ class IncompatibleBundle(EngineError):
     """A bundle of a format version, or with builds, that this software cannot run."""
 
 
+class UntrustedBundle(EngineError):
+    """A bundle that is not signed, or not by a key that is trusted here, where that is required."""
+
+
+class NotEnoughMemory(EngineError):
+    """An engine and the context it was to be opened with need more memory than is free."""
+
+
 class UnknownQuestion(EngineError):
     """A question, or an allowed answer, that the engine was not trained for."""
 

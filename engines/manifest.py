@@ -5,6 +5,7 @@ Knows the manifest's keys and what makes a file name safe; does not know files o
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -25,12 +26,32 @@ _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class OnnxBuild:
-    """The graphs of the ONNX Runtime build; `vision` is None for a text-only model."""
+    """The graphs of the ONNX Runtime build; `vision` is None for a text-only model.
+
+    `states`: shapes of the decoder's past by input name, where the builder wrote them down.
+    """
 
     vision: str | None
     decoder: str
     dialect: str
     recurrent_layout: str
+    states: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who vouches for the manifest: the Ed25519 key's id, and its signature over `Manifest.canonical`."""
+
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestEntry:
+    """The file with self-test vectors, and how far logits may be off (relative to the largest expected)."""
+
+    file: str
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +70,11 @@ class ScopeEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`files`: name → sha256 hex; `onnx`: None where there is no such build; `digest`: of the manifest."""
+    """`files`: name → sha256 hex; `onnx`: None where there is no such build.
+
+    `canonical`: the bytes that are signed, the manifest without its signature; `digest`: their sha256, so
+    that signing an engine does not make another of it.
+    """
 
     name: str
     version: str
@@ -63,6 +88,9 @@ class Manifest:
     runtimes: tuple[str, ...]
     scope: tuple[ScopeEntry, ...] | None
     digest: str
+    canonical: bytes = field(repr=False)
+    signature: Signature | None = None
+    selftest: SelfTestEntry | None = None
     card: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -80,6 +108,26 @@ def check_name(name: object) -> str:
     return name
 
 
+def written(fields: Mapping[str, object]) -> bytes:
+    """A manifest's one way to be written: JSON, keys in order, two spaces, UTF-8.
+
+    Raises:
+        DamagedBundle: fields that no file can hold.
+    """
+    try:
+        return (json.dumps(fields, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DamagedBundle(f"the manifest cannot be written: {error}") from error
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # Two readers might believe different ones, and a signature would cover both.
+        raise ValueError("a key comes twice")
+    return found
+
+
 def read_manifest(data: bytes) -> Manifest:
     """Parses and checks `manifest.json`.
 
@@ -90,7 +138,7 @@ def read_manifest(data: bytes) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise DamagedBundle("manifest.json is larger than 4 MiB")
     try:
-        raw = json.loads(data)
+        raw = json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise DamagedBundle(f"manifest.json is not JSON: {error}") from error
     if not isinstance(raw, dict):
@@ -109,6 +157,7 @@ def read_manifest(data: bytes) -> Manifest:
     context = raw.get("context_tokens")
     if not isinstance(context, int) or isinstance(context, bool) or context < 1:
         raise DamagedBundle("manifest.json has no context_tokens")
+    canonical = written({key: value for key, value in raw.items() if key != "signature"})
     return Manifest(
         name=_text(raw, "name"),
         version=_text(raw, "version"),
@@ -121,7 +170,10 @@ def read_manifest(data: bytes) -> Manifest:
         onnx=_onnx(builds["onnx"], files) if "onnx" in builds else None,
         runtimes=tuple(sorted(str(build) for build in builds)),
         scope=_scope(raw.get("scope")),
-        digest=hashlib.sha256(data).hexdigest(),
+        digest=hashlib.sha256(canonical).hexdigest(),
+        canonical=canonical,
+        signature=_signature(raw.get("signature")),
+        selftest=_selftest(raw.get("selftest"), files),
         card=_object(raw, "card"),
     )
 
@@ -164,7 +216,39 @@ def _onnx(raw: object, files: Mapping[str, str]) -> OnnxBuild:
     for name in (decoder, *([vision] if vision is not None else [])):
         if name not in files:
             raise DamagedBundle(f"manifest.json: builds.onnx names {name!r}, which is not among the files")
-    return OnnxBuild(vision, decoder, _text(raw, "dialect"), str(raw.get("recurrent_layout", "KV")))
+    inputs = raw.get("inputs")
+    shapes = inputs.get("decoder") if isinstance(inputs, dict) else None
+    states = {
+        name: tuple(shape)
+        for name, shape in (shapes.items() if isinstance(shapes, dict) else ())
+        if name.startswith("past.") and isinstance(shape, list)
+    }
+    return OnnxBuild(vision, decoder, _text(raw, "dialect"), str(raw.get("recurrent_layout", "KV")), states)
+
+
+def _signature(raw: object) -> Signature | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or raw.get("algorithm") != "ed25519":
+        raise DamagedBundle("manifest.json: the signature is not an Ed25519 one")
+    try:
+        value = base64.b64decode(_text(raw, "value"), validate=True)
+    except ValueError as error:
+        raise DamagedBundle("manifest.json: the signature is not base64") from error
+    return Signature(_text(raw, "key"), value)
+
+
+def _selftest(raw: object, files: Mapping[str, str]) -> SelfTestEntry | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        raise DamagedBundle("manifest.json: selftest is not an object")
+    name, tolerance = _text(raw, "file"), raw.get("tolerance")
+    if name not in files:
+        raise DamagedBundle(f"manifest.json: selftest names {name!r}, which is not among the files")
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
+        raise DamagedBundle("manifest.json: selftest has no tolerance between 0 and 1")
+    return SelfTestEntry(name, float(tolerance))
 
 
 def _scope(raw: object) -> tuple[ScopeEntry, ...] | None:
