@@ -20,15 +20,19 @@ from lineside.engines.grammar import GrammarCompiler
 from lineside.engines.manifest import OnnxBuild
 from lineside.engines.onnxruntime.generate import Generator
 from lineside.engines.onnxruntime.graphs import DecoderGraph, VisionGraph
+from lineside.engines.onnxruntime.pictures import PictureShelf
 from lineside.engines.onnxruntime.plans import Planner
 from lineside.engines.onnxruntime.providers import open_session
+from lineside.engines.onnxruntime.reading import PromptReader
 from lineside.engines.onnxruntime.session import OnnxRuntimeSession, SessionParts
-from lineside.engines.onnxruntime.states import SnapshotStore, States
+from lineside.engines.onnxruntime.states import States
 from lineside.engines.pixels import PatchMaker, read_numbers
 from lineside.engines.positions import TextRotary
+from lineside.engines.prefixes import PrefixTree
 
 DEFAULT_CONTEXT = 4096
 SNAPSHOT_BYTES = 256 << 20
+PICTURE_BYTES = 64 << 20
 _END_WORDS = ("<|im_end|>", "<|endoftext|>")
 
 
@@ -51,6 +55,7 @@ class Engine:
         threads: int | None = None,
         context_tokens: int | None = None,
         snapshot_bytes: int = SNAPSHOT_BYTES,
+        picture_bytes: int = PICTURE_BYTES,
         cache: Path | None = None,
     ) -> OnnxRuntimeSession:
         """Verifies a bundle (folder or `.lsengine`) and opens it.
@@ -58,7 +63,8 @@ class Engine:
         `runtime`: `auto`, `onnxruntime` or `onnxruntime-cuda`. `threads`: cores a call may use, None for all.
         `context_tokens`: room for prompt, pictures and answer, at most what the bundle allows; None takes the
         bundle's number, but no more than 4096, because memory grows with it. `snapshot_bytes`: memory for
-        prefix snapshots. `cache`: where an archive is unpacked.
+        states that prompts share (fixed words, pictures asked about again), `picture_bytes`: for what the
+        vision tower said of the last pictures; 0 keeps none. `cache`: where an archive is unpacked.
 
         Raises:
             DamagedBundle: it fails its hashes or is no bundle.
@@ -94,14 +100,11 @@ class Engine:
             card=manifest.card,
         )
         parts = SessionParts(
-            decoder=decoder,
             vision=vision,
-            patches=patches,
+            pictures=None if patches is None else PictureShelf(picture_bytes, patches),
             planner=Planner(writer, compiler, decoder, rotary, states),
+            reader=PromptReader(states, PrefixTree(snapshot_bytes)),
             generator=Generator(decoder, states, rotary, tokenizer, ends),
-            rotary=rotary,
-            states=states,
-            snapshots=SnapshotStore(snapshot_bytes),
             scope=manifest.scope,
             familiarity=_familiarity(verified),
         )

@@ -7,7 +7,6 @@ grammars or what answers mean.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ class DecoderCall:
         self.past_length: Integers = np.zeros(rows, np.int64)
         self.logit_positions: Integers = np.full(reads, tokens - 1, np.int64)
         self._logits: Floats = np.empty((rows, reads, graph.vocabulary), np.float32)
-        binding = graph.session.io_binding()
+        binding: Any = graph.session.io_binding()
         for name, array in (
             ("input_ids", self.ids),
             ("image_embeds", self._embeds),
@@ -106,6 +105,49 @@ class DecoderCall:
         return self._logits
 
 
+class Prefill:
+    """The tokens of a prompt and its answer's opening, to be run in pieces; a piece's call is made once."""
+
+    def __init__(
+        self,
+        graph: DecoderGraph,
+        states: States,
+        ids: Integers,
+        image_index: Integers,
+        angles: tuple[Floats, Floats],
+        image_embeds: Floats | None = None,
+    ) -> None:
+        """`ids`, `image_index`: [T]; `angles`: cos and sin [T, rotary_dim/2]."""
+        self._graph = graph
+        self._states = states
+        self._ids = ids
+        self._image_index = image_index
+        self._angles = angles
+        self._embeds = image_embeds
+        self._calls: dict[tuple[int, int], DecoderCall] = {}
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are."""
+        return int(self._ids.size)
+
+    def piece(self, start: int, end: int) -> DecoderCall:
+        """The call over tokens `start` to `end`; its logits are those after the last of them."""
+        call = self._calls.get((start, end))
+        if call is None:
+            call = self._calls.setdefault((start, end), self._make(start, end))
+        return call
+
+    def _make(self, start: int, end: int) -> DecoderCall:
+        # One row of logits costs little even where nobody reads it; graphs differ in what they make of none.
+        call = DecoderCall(self._graph, self._states, end - start, 1, self._embeds)
+        call.ids[0] = self._ids[start:end]
+        call.image_index[0] = self._image_index[start:end]
+        call.cos[0], call.sin[0] = (angle[start:end] for angle in self._angles)
+        call.past_length[:] = start
+        return call
+
+
 class VisionGraph:
     """`vision.onnx` in a session, with each grid's position inputs made once."""
 
@@ -124,31 +166,18 @@ class VisionGraph:
             OrderedDict()
         )
 
-    def run(self, pictures: Sequence[Patches], embeds: Floats) -> None:
-        """Fills `embeds` [N, hidden] with the embeddings of all pictures, one after the other.
+    def run(self, picture: Patches, embeds: Floats) -> None:
+        """Fills `embeds` [tokens, hidden] with the embeddings of one picture or clip.
 
-        Neighbours of the same grid go through in one call.
+        Each by itself, so that a picture's embeddings do not depend, in their last bit, on its neighbours.
         """
-        start = at = 0
-        while start < len(pictures):
-            first = pictures[start]
-            end = start + 1
-            while end < len(pictures) and _grid(pictures[end]) == _grid(first):
-                end += 1
-            group = pictures[start:end]
-            values = first.values if len(group) == 1 else np.concatenate([one.values for one in group])
-            at += self._run_group(_grid(first), values, embeds[at:])
-            start = end
-
-    def _run_group(self, grid: tuple[int, int], values: Floats, embeds: Floats) -> int:
+        grid = (picture.grid_h, picture.grid_w)
         binding, _kept = self._bound(grid)
-        slices = int(values.shape[0])
         tokens = grid[0] * grid[1] // self._config.merge**2
-        out = embeds[: slices * tokens].reshape(slices, tokens, -1)
-        _bind_input(binding, "pixel_values", values)
+        out = embeds.reshape(picture.values.shape[0], tokens, -1)
+        _bind_input(binding, "pixel_values", picture.values)
         _bind_output(binding, "image_embeds", out)
         self._run(binding)
-        return slices * tokens
 
     def _bound(self, grid: tuple[int, int]) -> tuple[ort.IOBinding, tuple[NDArray[Any], ...]]:
         found = self._grids.get(grid)
@@ -176,7 +205,3 @@ class VisionGraph:
         if len(self._grids) > _GRIDS_KEPT:
             self._grids.popitem(last=False)
         return self._grids[grid]
-
-
-def _grid(patches: Patches) -> tuple[int, int]:
-    return patches.grid_h, patches.grid_w

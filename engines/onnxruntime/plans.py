@@ -1,7 +1,7 @@
 """Everything about a question that does not change from picture to picture, made once and kept.
 
-A plan has the prompt's tokens, the answer's trie or grammar, and the prefill call bound to its buffers.
-Knows prompts, grammars and calls; does not run anything.
+A plan has the prompt's tokens, where their reading is cut, the answer's trie or grammar, and the prefill with
+its buffers. Knows prompts, grammars and calls; does not run anything.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from lineside.engines.chat import PromptWriter, TokenisedPrompt, VisionShape
 from lineside.engines.choices import AnswerTrie, allowed_values, build_trie
 from lineside.engines.errors import PromptTooLong
 from lineside.engines.grammar import Constraint, GrammarCompiler
-from lineside.engines.onnxruntime.graphs import DecoderCall, DecoderGraph
+from lineside.engines.onnxruntime.cuts import Cut, cuts_of
+from lineside.engines.onnxruntime.graphs import DecoderGraph, Prefill
 from lineside.engines.onnxruntime.states import Floats, States
-from lineside.engines.positions import TextRotary
+from lineside.engines.positions import Integers, TextRotary
 
 _PLANS_KEPT = 64
 
@@ -31,7 +32,8 @@ class Plan:
 
     `opening`: the answer's first tokens, about which the grammar leaves no choice. `trie` and `values`: of a
     choice or count; `constraint`: of a text or schema; none of them for free text. `embeds`: [N, hidden],
-    where the vision graph puts the pictures. `prefill`: the call over what follows the prefix.
+    where the vision graph puts the pictures. `cuts`: where the reading of `prefill` is interrupted.
+    `places`: for each picture, its rows of `embeds` and where its tokens end.
     """
 
     prompt: TokenisedPrompt
@@ -40,8 +42,9 @@ class Plan:
     trie: AnswerTrie | None
     constraint: Constraint | None
     embeds: Floats
-    prefix_key: bytes
-    prefill: DecoderCall
+    prefill: Prefill
+    cuts: tuple[Cut, ...]
+    places: tuple[tuple[slice, int], ...]
 
     @property
     def length(self) -> int:
@@ -52,6 +55,14 @@ class Plan:
     def image_tokens(self) -> int:
         """How many of them are pictures."""
         return int((self.prompt.image_index >= 0).sum())
+
+    def keys(self, numbers: Sequence[int]) -> Integers:
+        """What the prompt's tokens stand for: their ids, and for a picture's tokens the picture's number."""
+        keys = self.prompt.ids.copy()
+        index = self.prompt.image_index
+        for (rows, _), number in zip(self.places, numbers, strict=True):
+            keys[(index >= rows.start) & (index < rows.stop)] = number
+        return keys
 
     def position(self, at: int) -> int:
         """The rotary position of token `at`, for tokens after the prompt."""
@@ -101,10 +112,13 @@ class Planner:
             self._plans.popitem(last=False)
         return plan
 
-    def prefix(self, prompt: Prompt) -> bytes:
-        """The tokens (int64) before the first picture, as every plan of this prompt has them."""
-        tokenised = self._writer.tokenise(prompt, [VisionShape(1, 1)])
-        return tokenised.ids[: tokenised.prefix].tobytes()
+    def words(self, prompt: Prompt, *, pictures: bool) -> tuple[Prefill, Integers, tuple[Cut, ...]]:
+        """What every prompt with these fixed words begins with: to be read ahead, its keys and its cuts."""
+        visions = [VisionShape(1, 1)] if pictures else []
+        tokenised = self._writer.tokenise(prompt, visions)
+        count = self._count_words(prompt, tokenised, visions)
+        cuts = cuts_of(tokenised.ids.size, count, tokenised.image_index[:count], (), question=False)
+        return self._prefill(tokenised, (), None), tokenised.ids, cuts
 
     def check(self, grammar: Grammar) -> None:
         """Raises BadQuestion where a grammar cannot be asked."""
@@ -134,9 +148,32 @@ class Planner:
             trie,
             constraint,
             embeds,
-            tokenised.ids[: tokenised.prefix].tobytes(),
             self._prefill(tokenised, opening, embeds),
+            cuts_of(
+                tokenised.ids.size,
+                self._count_words(prompt, tokenised, visions),
+                tokenised.image_index,
+                visions,
+                question=bool(prompt.question),
+            ),
+            _places(tokenised, visions),
         )
+
+    def _count_words(self, prompt: Prompt, tokenised: TokenisedPrompt, visions: Sequence[VisionShape]) -> int:
+        """How many tokens come before whatever changes: the first picture, or the question."""
+        if visions and not visions[0].is_clip:
+            return tokenised.prefix
+        if prompt.raw or not prompt.instruction:
+            return 0
+        # A clip begins with words of its own, and a template may do anything with a question: compare two.
+        other = (
+            self._writer.tokenise(prompt, [VisionShape(1, 1)])
+            if visions
+            else self._writer.tokenise(Prompt(prompt.instruction, f"~ {prompt.question}"), ())
+        )
+        size = min(other.ids.size, tokenised.ids.size)
+        differ = np.flatnonzero(other.ids[:size] != tokenised.ids[:size])
+        return int(differ[0]) if differ.size else 0
 
     def _answers(
         self, grammar: Grammar
@@ -150,16 +187,20 @@ class Planner:
             case Free():
                 return (), None, None
 
-    def _prefill(self, prompt: TokenisedPrompt, opening: tuple[int, ...], embeds: Floats) -> DecoderCall:
-        cut = prompt.prefix
-        tokens = prompt.ids.size - cut
-        call = DecoderCall(self._graph, self._states, tokens + len(opening), 1, embeds)
-        call.ids[0, :tokens] = prompt.ids[cut:]
-        call.ids[0, tokens:] = opening
-        call.image_index[0, :tokens] = prompt.image_index[cut:]
-        call.cos[0, :tokens], call.sin[0, :tokens] = self._rotary.angles(prompt.positions.streams[:, cut:])
-        call.cos[0, tokens:], call.sin[0, tokens:] = self._rotary.text_angles(
-            prompt.positions.next, len(opening)
-        )
-        call.past_length[:] = cut
-        return call
+    def _prefill(self, prompt: TokenisedPrompt, opening: tuple[int, ...], embeds: Floats | None) -> Prefill:
+        ids = np.concatenate([prompt.ids, np.array(opening, np.int64)])
+        image_index = np.concatenate([prompt.image_index, np.full(len(opening), -1, np.int64)])
+        asked = self._rotary.angles(prompt.positions.streams)
+        answered = self._rotary.text_angles(prompt.positions.next, len(opening))
+        cos, sin = (np.concatenate(pair) for pair in zip(asked, answered, strict=True))
+        return Prefill(self._graph, self._states, ids, image_index, (cos, sin), embeds)
+
+
+def _places(prompt: TokenisedPrompt, visions: Sequence[VisionShape]) -> tuple[tuple[slice, int], ...]:
+    where = np.flatnonzero(prompt.image_index >= 0)
+    found: list[tuple[slice, int]] = []
+    done = 0
+    for vision in visions:
+        found.append((slice(done, done + vision.tokens), int(where[done + vision.tokens - 1]) + 1))
+        done += vision.tokens
+    return tuple(found)

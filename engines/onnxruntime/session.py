@@ -28,31 +28,26 @@ from lineside.engines.base import (
     Timings,
     TokenCounts,
 )
-from lineside.engines.chat import VisionShape
 from lineside.engines.errors import BadImage, EngineError, UndecodableAnswer
 from lineside.engines.familiarity import FamiliarityStats, distance
 from lineside.engines.manifest import ScopeEntry
 from lineside.engines.onnxruntime.generate import Decoded, Generator
-from lineside.engines.onnxruntime.graphs import DecoderCall, DecoderGraph, VisionGraph
+from lineside.engines.onnxruntime.graphs import VisionGraph
+from lineside.engines.onnxruntime.pictures import Look, PictureShelf
 from lineside.engines.onnxruntime.plans import Plan, Planner
-from lineside.engines.onnxruntime.states import SnapshotStore, States, restore, take_snapshot
-from lineside.engines.pixels import Patches, PatchMaker
-from lineside.engines.positions import TextRotary
+from lineside.engines.onnxruntime.reading import PromptReader
 from lineside.engines.scope import known_question
 
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """What a session is made of; `patches` and `vision` are None for a text-only model."""
+    """What a session is made of; `vision` and `pictures` are None for a text-only model."""
 
-    decoder: DecoderGraph
     vision: VisionGraph | None
-    patches: PatchMaker | None
+    pictures: PictureShelf | None
     planner: Planner
+    reader: PromptReader
     generator: Generator
-    rotary: TextRotary
-    states: States
-    snapshots: SnapshotStore
     scope: tuple[ScopeEntry, ...] | None
     familiarity: Mapping[str, FamiliarityStats]
 
@@ -63,8 +58,6 @@ class OnnxRuntimeSession:
     def __init__(self, info: EngineInfo, parts: SessionParts) -> None:
         self._info = info
         self._parts: SessionParts | None = parts
-        # Whose tokens the caches begin with: a prefix that is still in place need not be copied back.
-        self._resident: bytes | None = None
 
     @property
     def info(self) -> EngineInfo:
@@ -92,15 +85,14 @@ class OnnxRuntimeSession:
         parts = self._opened()
         started = time.perf_counter()
         entry = known_question(parts.scope, prompt, grammar) if parts.scope is not None else None
-        pictures = self._pictures(parts, images)
-        plan = parts.planner.plan(prompt, grammar, self._shapes(parts, pictures))
+        looks = _looks(parts, images)
+        plan = parts.planner.plan(prompt, grammar, [look.shape for look in looks])
         prepared = time.perf_counter()
-        if pictures:
-            assert parts.vision is not None
-            parts.vision.run(pictures, plan.embeds)
+        came_before = frozenset(end for look, (_, end) in zip(looks, plan.places, strict=True) if look.known)
+        _see(parts, looks, plan)
         seen = time.perf_counter()
-        self._bring_prefix(parts, plan.prefix_key)
-        logits = plan.prefill.run()[0, 0]
+        keys = plan.keys([look.number for look in looks])
+        logits, kept = parts.reader.read(plan.prefill, keys, plan.cuts, came_before)
         if observe is not None:
             observe(logits)
         parts.generator.observe = observe
@@ -117,9 +109,9 @@ class OnnxRuntimeSession:
             decisions=decoded.decisions,
             token_ids=decoded.token_ids,
             tokens=TokenCounts(
-                prefix=plan.prompt.prefix,
-                prompt=int(plan.prompt.ids.size) - plan.prompt.prefix - plan.image_tokens,
-                image=plan.image_tokens,
+                prefix=kept,
+                prompt=int((plan.prompt.image_index[kept:] < 0).sum()),
+                image=int((plan.prompt.image_index[kept:] >= 0).sum()),
                 forced=max(len(decoded.token_ids) - decided, 0),
                 decided=decided,
             ),
@@ -130,11 +122,11 @@ class OnnxRuntimeSession:
                 decode=1e3 * (done - read),
                 total=1e3 * (done - started),
             ),
-            familiarity=_familiarity(parts, entry, plan) if pictures else None,
+            familiarity=_familiarity(parts, entry, plan) if looks else None,
         )
 
     def warm(self, prompt: Prompt, grammar: Grammar) -> None:
-        """Checks that a question can be asked and computes its prefix snapshot.
+        """Checks that a question can be asked and reads its fixed words ahead.
 
         Raises:
             UnknownQuestion, BadQuestion: it cannot be asked.
@@ -144,8 +136,8 @@ class OnnxRuntimeSession:
             known_question(parts.scope, prompt, grammar)
         parts.planner.check(grammar)
         # Where pictures stand in a raw prompt only the pictures tell.
-        if parts.vision is not None and not prompt.raw:
-            self._bring_prefix(parts, parts.planner.prefix(prompt))
+        if not prompt.raw:
+            parts.reader.bring(*parts.planner.words(prompt, pictures=parts.vision is not None))
 
     def close(self) -> None:
         """Gives up the sessions and buffers; the engine cannot be used afterwards."""
@@ -164,38 +156,26 @@ class OnnxRuntimeSession:
             raise EngineError(f"the engine {self._info.name} was closed: open it again")
         return self._parts
 
-    def _pictures(self, parts: SessionParts, images: Sequence[Image | Clip]) -> list[Patches]:
-        if images and parts.patches is None:
+
+def _looks(parts: SessionParts, images: Sequence[Image | Clip]) -> list[Look]:
+    if parts.pictures is None:
+        if images:
             raise BadImage("this engine has no vision tower: it takes no pictures")
-        return [
-            parts.patches.clip(one) if isinstance(one, Clip) else parts.patches.picture(one)
-            for one in images
-            if parts.patches is not None
-        ]
+        return []
+    return parts.pictures.look(images)
 
-    def _shapes(self, parts: SessionParts, pictures: list[Patches]) -> list[VisionShape]:
-        merge = parts.patches.numbers.merge if parts.patches is not None else 1
-        return [VisionShape(one.grid_h // merge, one.grid_w // merge, one.seconds) for one in pictures]
 
-    def _bring_prefix(self, parts: SessionParts, key: bytes) -> None:
-        """Leaves the states as they are after the prefix tokens in `key` (int64)."""
-        if not key:
-            parts.states.begin()
-            self._resident = None
-            return
-        snapshot = parts.snapshots.get(key)
-        if snapshot is None:
-            self._resident = None
-            ids = np.frombuffer(key, np.int64)
-            parts.states.begin()
-            call = DecoderCall(parts.decoder, parts.states, ids.size, 1)
-            call.ids[0] = ids
-            call.cos[0], call.sin[0] = parts.rotary.text_angles(0, ids.size)
-            call.run()
-            parts.snapshots.put(key, take_snapshot(parts.states, ids.size))
-        else:
-            restore(snapshot, parts.states, caches=self._resident != key)
-        self._resident = key
+def _see(parts: SessionParts, looks: Sequence[Look], plan: Plan) -> None:
+    """Fills the plan's embeddings, from those kept where a picture came before."""
+    for look, (rows, _) in zip(looks, plan.places, strict=True):
+        embeds = plan.embeds[rows]
+        if look.embeds is not None:
+            embeds[:] = look.embeds
+        elif look.patches is not None:
+            assert parts.vision is not None
+            assert parts.pictures is not None
+            parts.vision.run(look.patches, embeds)
+            parts.pictures.put(look, embeds)
 
 
 def _decode(

@@ -5,7 +5,6 @@ Sizes come from the graph's own inputs. Knows arrays; does not know prompts or s
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -101,62 +100,53 @@ class States:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A copy of a single sequence's past after `length` tokens."""
+class CacheRun:
+    """A copy of what a run of tokens left in the caches: [1, heads, tokens, dim] each."""
 
-    length: int
-    caches: dict[str, Floats]
-    fixed: dict[str, Floats]
+    arrays: dict[str, Floats]
 
     @property
     def size_bytes(self) -> int:
         """How much memory it holds."""
-        return sum(array.nbytes for array in (*self.caches.values(), *self.fixed.values()))
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def split(self, at: int) -> tuple[CacheRun, CacheRun]:
+        """Copies of what the first `at` tokens left, and the rest."""
+        return (
+            CacheRun({name: array[:, :, :at].copy() for name, array in self.arrays.items()}),
+            CacheRun({name: array[:, :, at:].copy() for name, array in self.arrays.items()}),
+        )
 
 
-def take_snapshot(states: States, length: int) -> Snapshot:
-    """Copies the past of a single sequence after `length` tokens."""
-    return Snapshot(
-        length,
-        {name: array[:, :, :length].copy() for name, array in states.caches.items()},
-        {name: array.copy() for name, array in states.fixed.items()},
-    )
+@dataclass(frozen=True, slots=True)
+class FixedCopy:
+    """A copy of the states that do not grow, after some token."""
 
-
-def restore(snapshot: Snapshot, states: States, *, caches: bool = True) -> None:
-    """Puts a snapshot back. `caches` False leaves them: right only where they still hold this prefix."""
-    for name, array in snapshot.fixed.items():
-        np.copyto(states.fixed[name], array)
-    if caches:
-        for name, array in snapshot.caches.items():
-            states.caches[name][:, :, : snapshot.length] = array
-
-
-class SnapshotStore:
-    """Snapshots by their tokens, the least used thrown away first when they exceed `limit_bytes`."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._kept: OrderedDict[bytes, Snapshot] = OrderedDict()
-
-    def get(self, key: bytes) -> Snapshot | None:
-        """The snapshot after these tokens, if it is kept."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
-
-    def put(self, key: bytes, snapshot: Snapshot) -> None:
-        """Keeps a snapshot; the newest is kept even where it alone exceeds the limit."""
-        self._kept[key] = snapshot
-        self._kept.move_to_end(key)
-        while len(self._kept) > 1 and self.size_bytes > self._limit:
-            self._kept.popitem(last=False)
+    arrays: dict[str, Floats]
 
     @property
     def size_bytes(self) -> int:
-        """What all snapshots hold together."""
-        return sum(snapshot.size_bytes for snapshot in self._kept.values())
+        """How much memory it holds."""
+        return sum(array.nbytes for array in self.arrays.values())
 
-    def __len__(self) -> int:
-        return len(self._kept)
+
+def copy_caches(states: States, start: int, end: int) -> CacheRun:
+    """What tokens `start` to `end` of a single sequence left in the caches."""
+    return CacheRun({name: array[:, :, start:end].copy() for name, array in states.caches.items()})
+
+
+def copy_fixed(states: States) -> FixedCopy:
+    """The states of a single sequence that do not grow, as they are now."""
+    return FixedCopy({name: array.copy() for name, array in states.fixed.items()})
+
+
+def put_caches(run: CacheRun, states: States, start: int) -> None:
+    """Puts a run of tokens back, the first of them as token `start`."""
+    for name, array in run.arrays.items():
+        states.caches[name][:, :, start : start + array.shape[2]] = array
+
+
+def put_fixed(copy: FixedCopy, states: States) -> None:
+    """Puts the states that do not grow back."""
+    for name, array in copy.arrays.items():
+        np.copyto(states.fixed[name], array)

@@ -9,11 +9,12 @@ import pytest
 
 from lineside.engines.errors import IncompatibleBundle
 from lineside.engines.onnxruntime.states import (
-    SnapshotStore,
     States,
+    copy_caches,
+    copy_fixed,
+    put_caches,
+    put_fixed,
     read_layout,
-    restore,
-    take_snapshot,
 )
 
 
@@ -67,26 +68,32 @@ def test_a_state_of_another_kind_is_refused(strange: Input) -> None:
         read_layout([strange])
 
 
-def test_a_restored_snapshot_is_the_past_it_was_taken_of() -> None:
+def test_a_copied_past_is_put_back_as_it_was() -> None:
     states, other = filled(1, 8, 1), filled(1, 8, 2)
-    snapshot = take_snapshot(states, 5)
+    runs, fixed = [copy_caches(states, 0, 2), copy_caches(states, 2, 5)], copy_fixed(states)
     wanted = {name: array.copy() for name, array in states.arrays().items()}
     states.begin()
     assert not any(array.any() for array in states.fixed.values())
-    restore(snapshot, other)
+    put_fixed(fixed, other)
+    put_caches(runs[0], other, 0)
+    put_caches(runs[1], other, 2)
     for name, array in other.caches.items():
         np.testing.assert_array_equal(array[:, :, :5], wanted[name][:, :, :5])
     for name, array in other.fixed.items():
         np.testing.assert_array_equal(array, wanted[name])
-    assert snapshot.size_bytes == states.layout.fixed_bytes() + 5 * states.layout.cache_bytes()
+    assert fixed.size_bytes == states.layout.fixed_bytes()
+    assert sum(run.size_bytes for run in runs) == 5 * states.layout.cache_bytes()
 
 
-def test_caches_that_are_still_in_place_are_left_alone() -> None:
+def test_a_cut_run_is_two_runs_that_hold_nothing_of_each_other() -> None:
     states = filled(1, 8, 3)
-    snapshot = take_snapshot(states, 5)
-    states.caches["past.1.key"][:] = 7
-    restore(snapshot, states, caches=False)
-    assert (states.caches["past.1.key"] == 7).all()
+    whole = copy_caches(states, 1, 7)
+    head, tail = whole.split(2)
+    for run, start, end in ((head, 1, 3), (tail, 3, 7)):
+        for name, array in run.arrays.items():
+            np.testing.assert_array_equal(array, states.caches[name][:, :, start:end])
+            assert array.base is None
+    assert head.size_bytes + tail.size_bytes == whole.size_bytes
 
 
 def test_every_row_becomes_the_single_row() -> None:
@@ -99,19 +106,3 @@ def test_every_row_becomes_the_single_row() -> None:
     for name, array in rows.fixed.items():
         for row in array:
             np.testing.assert_array_equal(row, source.fixed[name][0])
-
-
-def test_the_least_used_snapshots_go_first_and_the_newest_stays() -> None:
-    snapshot = take_snapshot(filled(1, 8, 5), 4)
-    store = SnapshotStore(2 * snapshot.size_bytes)
-    for key in (b"a", b"b"):
-        store.put(key, snapshot)
-    assert store.get(b"a") is snapshot
-    store.put(b"c", snapshot)
-    assert [store.get(key) is None for key in (b"a", b"b", b"c")] == [False, True, False]
-    assert store.size_bytes == 2 * snapshot.size_bytes
-    alone = SnapshotStore(0)
-    alone.put(b"x", snapshot)
-    alone.put(b"y", snapshot)
-    assert len(alone) == 1
-    assert alone.get(b"y") is snapshot

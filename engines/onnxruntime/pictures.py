@@ -1,0 +1,105 @@
+"""Pictures that are asked about more than once: what the vision tower said of the last few.
+
+Knows pictures by all their bytes, and embeddings as arrays; does not know graphs, prompts or files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from lineside.engines.base import Clip, Image
+from lineside.engines.chat import VisionShape
+from lineside.engines.onnxruntime.states import Floats
+from lineside.engines.pixels import Patches, PatchMaker
+
+PICTURES_KEPT = 64
+"""However small they are: a part's pictures do not come back once it is judged, a reference's always do."""
+
+
+def picture_digest(image: Image | Clip) -> bytes:
+    """Tells pictures and clips apart by every pixel, their sizes and, for a clip, its frame rate."""
+    pixels, rate = (image.frames, repr(float(image.fps))) if isinstance(image, Clip) else (image, "")
+    digest = hashlib.sha256(f"{pixels.dtype} {pixels.shape} {rate}\n".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
+
+
+class Look:
+    """One picture or clip on its way through the vision tower.
+
+    `number`: negative, of this picture alone for as long as it is kept, and never given to another one.
+    `known`: it was kept when it came. `patches`: None once `embeds` [tokens, hidden] is there.
+    """
+
+    __slots__ = ("digest", "embeds", "known", "number", "patches", "shape")
+
+    def __init__(self, digest: bytes, number: int, patches: Patches, shape: VisionShape) -> None:
+        self.digest = digest
+        self.number = number
+        self.shape = shape
+        self.known = False
+        self.patches: Patches | None = patches
+        self.embeds: Floats | None = None
+
+
+class PictureShelf:
+    """The embeddings of the last pictures, within `limit_bytes`; 0 keeps none. Not for several threads."""
+
+    def __init__(self, limit_bytes: int, maker: PatchMaker) -> None:
+        self._limit = limit_bytes
+        self._maker = maker
+        self._kept: OrderedDict[bytes, Look] = OrderedDict()
+        self._bytes = 0
+        self._last_number = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What all kept embeddings hold together."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def look(self, images: Sequence[Image | Clip]) -> list[Look]:
+        """Each picture as it is kept, or with its patches; one that comes twice is looked at once.
+
+        Raises:
+            BadImage: a picture the engine cannot take.
+        """
+        looks: dict[bytes, Look] = {}
+        order: list[bytes] = []
+        for image in images:
+            digest = picture_digest(image)
+            order.append(digest)
+            if digest in looks:
+                continue
+            kept = self._kept.get(digest)
+            if kept is not None:
+                self._kept.move_to_end(digest)
+                kept.known = True
+                looks[digest] = kept
+                continue
+            maker = self._maker
+            patches = maker.clip(image) if isinstance(image, Clip) else maker.picture(image)
+            merge = maker.numbers.merge
+            shape = VisionShape(patches.grid_h // merge, patches.grid_w // merge, patches.seconds)
+            self._last_number -= 1
+            looks[digest] = Look(digest, self._last_number, patches, shape)
+        return [looks[digest] for digest in order]
+
+    def put(self, look: Look, embeds: Floats) -> None:
+        """Keeps what the vision tower said of a picture ([tokens, hidden]; copied)."""
+        look.embeds = embeds.copy()
+        look.patches = None
+        if self._limit <= 0:
+            return
+        self._kept[look.digest] = look
+        self._bytes += look.embeds.nbytes
+        while len(self._kept) > 1 and (self._bytes > self._limit or len(self._kept) > PICTURES_KEPT):
+            _, oldest = self._kept.popitem(last=False)
+            assert oldest.embeds is not None
+            self._bytes -= oldest.embeds.nbytes
