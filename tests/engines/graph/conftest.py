@@ -29,15 +29,11 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Model],
 
 
 @pytest.fixture(scope="session")
-def runner_of(
-    checkpoint_of: Callable[[Model], Path], tmp_path_factory: pytest.TempPathFactory
-) -> RunnerOf:
+def runner_of(checkpoint_of: Callable[[Model], Path], tmp_path_factory: pytest.TempPathFactory) -> RunnerOf:
     """A running pair of graphs: `runner_of(model, dialect, operator)`."""
     made: dict[tuple[Any, ...], GraphRunner] = {}
 
-    def find(
-        model: Model, dialect: Any = "onnxruntime", operator: Any = "linear_attention"
-    ) -> GraphRunner:
+    def find(model: Model, dialect: Any = "onnxruntime", operator: Any = "linear_attention") -> GraphRunner:
         key = (model, dialect, operator)
         if key not in made:
             out = tmp_path_factory.mktemp("graphs")

@@ -1,4 +1,4 @@
-"""The graphs against what transformers answered when it was recorded: prefill and 32 greedy tokens of every case.
+"""The graphs against what transformers answered when it was recorded: prefill and 32 greedy tokens.
 
 Both families, one and two value heads a key head, tied and untied heads; text, one picture, several, a clip.
 """

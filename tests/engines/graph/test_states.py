@@ -1,7 +1,11 @@
-"""What states promise: prompts may be cut anywhere, rows of a batch do not see each other, buffers may be shared."""
+"""What states promise.
+
+Prompts may be cut anywhere, rows of a batch do not see each other, and buffers may be shared.
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,7 +50,7 @@ def test_a_prompt_cut_anywhere_gives_what_it_gives_whole(
     whole, whole_states = _whole(runner, part)
     edges = [0, *sorted(cuts), part.ids.shape[1]]
     states, logits = runner.empty_states(), []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         piece, states = runner.step(runner.cut(part, start, end), [start], states)
         logits.append(piece)
     assert relative_error(np.concatenate(logits, axis=1), whole) < CLOSE
@@ -64,8 +68,12 @@ def test_a_prompt_cut_anywhere_gives_what_it_gives_whole(
 def test_rows_with_pasts_of_different_lengths_equal_the_rows_alone(
     runner_of: Any, dialect: str, operator: str, lengths: list[int], new: int, seed: int
 ) -> None:
-    """One step of a batch whose rows have seen 0, some, or many tokens."""
+    """One step of a batch whose rows have seen 0, some, or many tokens.
+
+    A graph for CUDA takes one new token a row (see the dialect): there is no such ONNX Runtime yet.
+    """
     runner: GraphRunner = runner_of(MODEL, dialect, operator)
+    new = new if operator == "linear_attention" else 1
     rng = np.random.default_rng(seed)
     pasts, wanted = [], []
     continuations = rng.integers(0, 100, (len(lengths), new)).tolist()
@@ -77,9 +85,7 @@ def test_rows_with_pasts_of_different_lengths_equal_the_rows_alone(
             )
         pasts.append(states)
         wanted.append(runner.step(runner.text_part([ids], [length]), [length], states))
-    found, states = runner.step(
-        runner.text_part(continuations, lengths), lengths, _stacked(pasts)
-    )
+    found, states = runner.step(runner.text_part(continuations, lengths), lengths, _stacked(pasts))
     for row, (logits, alone) in enumerate(wanted):
         assert relative_error(found[row], logits[0]) < CLOSE
         for name, state in states.items():
@@ -88,13 +94,16 @@ def test_rows_with_pasts_of_different_lengths_equal_the_rows_alone(
 
 
 def _stacked(pasts: list[States]) -> States:
-    """Rows below each other; caches as long as the longest, the shorter ones with rubbish behind their end."""
+    """Rows below each other; caches as long as the longest, with rubbish behind the ends of shorter ones."""
     stacked = {}
     for name in pasts[0]:
         rows = [p[name] for p in pasts]
         if name.endswith(("key", "value")):
             longest = max(r.shape[2] for r in rows)
-            rows = [np.pad(r, ((0, 0), (0, 0), (0, longest - r.shape[2]), (0, 0)), constant_values=7.0) for r in rows]
+            rows = [
+                np.pad(r, ((0, 0), (0, 0), (0, longest - r.shape[2]), (0, 0)), constant_values=7.0)
+                for r in rows
+            ]
         stacked[name] = np.concatenate(rows)
     return stacked
 
@@ -102,7 +111,7 @@ def _stacked(pasts: list[States]) -> States:
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 @pytest.mark.parametrize("operator", ["linear_attention", "gated_delta_net"])
 def test_states_bound_in_place_equal_states_apart(runner_of: Any, model: Model, operator: str) -> None:
-    """The same buffer as past and present, as a session holds them: nothing is read after it was overwritten."""
+    """One buffer as past and present, as a session holds it: nothing is read after it was overwritten."""
     runner: GraphRunner = runner_of(model, "onnxruntime", operator)
     part = runner.prepare(prompt_of("image"))
     apart, shared = runner.empty_states(), runner.empty_states()
