@@ -1,7 +1,7 @@
 """How far everything moved between two looks: parts on one belt move together.
 
-Tries what the edges suggest and keeps the shift under which most of what was seen is seen again. Edges at the
-view's border say nothing: the part goes on outside.
+Tries what the edges suggest and keeps the shift that explains most: things seen again, things that must have left
+the view, things that must have come into it. Edges at the view's border say nothing: the part goes on outside.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from lineside.daemon.triggers.motion.rect import Rect, touches
 
 FAR = 1e5
-RELUCTANCE = 0.3
-"""Likeness that a shift loses for differing from the expected one by the view's longer side."""
+RELUCTANCE = 1.0
+"""What a shift must explain more when it differs from the expected one by the view's longer side.
+
+Parts that follow each other evenly look the same after a step back to the next one: a belt does not jump so."""
 
 Shift = tuple[float, float]
 
@@ -43,9 +45,14 @@ def common_shift(
     reach = max(view.width, view.height)
 
     def worth(shift: Shift) -> float:
-        found = sum(max(likeness_after(b, a, shift, view, margin) for a in after) for b in before)
+        likeness = [[likeness_after(b, a, shift, view, margin) for a in after] for b in before]
+        still_here = [max(row) for row in likeness]
+        seen_before = [max(column) for column in zip(*likeness, strict=True)]
+        gone = [1 - b.moved(*shift).inside(view) for b in before]
+        come = [1 - a.moved(-shift[0], -shift[1]).inside(view) for a in after]
+        explained = sum(map(max, still_here, gone)) + sum(map(max, seen_before, come))
         off = abs(shift[0] - expected[0]) + abs(shift[1] - expected[1])
-        return found - RELUCTANCE * off / reach
+        return explained / (len(before) + len(after)) - RELUCTANCE * off / reach
 
     return max(dict.fromkeys(_suggested(before, after, expected, view, margin)), key=worth)
 
