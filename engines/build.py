@@ -1,6 +1,7 @@
 """Builds the ONNX graphs of a Qwen3.5 checkpoint, and the bundle they ship in, with no PyTorch.
 
-Reads one tensor at a time and writes it at once where the model is large. Does not run anything.
+Weights go from the checkpoint's files to the bundle's a few megabytes at a time, so that memory does not
+grow with the model. Does not run the result; see `quantise/calibrate.py` for what runs before.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Literal
 
 import onnx
 
+from lineside.engines.adapters import open_adapter
 from lineside.engines.bundle import write_bundle
+from lineside.engines.checkpoint import copy_engine_files
 from lineside.engines.config import ModelConfig, read_config
 from lineside.engines.errors import UnsupportedModel
 from lineside.engines.graph.builder import GraphBuilder, WeightsFile
@@ -26,27 +29,47 @@ from lineside.engines.graph.dialects.base import Dialect, RecurrentLayout
 from lineside.engines.graph.dialects.onnxruntime import OnnxRuntimeDialect
 from lineside.engines.graph.dialects.plain import PlainDialect
 from lineside.engines.graph.vision import describe_vision
-from lineside.engines.weights import Checkpoint, open_checkpoint
+from lineside.engines.progress import CountedTensors, Progress
+from lineside.engines.quantise.blocks import Floats
+from lineside.engines.quantise.calibrate import calibrate
+from lineside.engines.quantise.forms import Choice, Precision, WeightForms
+from lineside.engines.room import check_room, machine_errors
+from lineside.engines.weights import Checkpoint, TensorSource, open_checkpoint
 
 DialectName = Literal["onnxruntime", "plain"]
 LinearAttentionOperator = Literal["linear_attention", "gated_delta_net"]
 
-# A protobuf file ends at 2 GB; well before that, weights go beside the graph, where runtimes can map them.
-EXTERNAL_ABOVE_BYTES = 1_000_000_000
+# A protobuf file is in memory as a whole while it is written and while it is loaded: beyond what a small
+# model takes, weights go beside the graph, where runtimes can map them.
+EXTERNAL_ABOVE_BYTES = 64_000_000
+QUANTISATION_FILE = "quantisation.json"
 
-# What else of a checkpoint's folder an engine reads, where it is there.
-_OPTIONAL_FILES = (
-    "video_preprocessor_config.json",
-    "generation_config.json",
-    "familiarity.safetensors",
-    "report.json",
-    "report.md",
-)
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How weights are stored. `vision`: the tower's precision; None takes what was measured to be best.
+
+    `head_bits`: of the output head of an int4 model, which the embedding shares where the model ties them.
+    """
+
+    precision: Precision = "fp32"
+    vision: Precision | None = None
+    head_bits: Literal[4, 8] = 4
+
+    @property
+    def vision_precision(self) -> Precision:
+        """A rounded decoder has its tower in 8 bits: four would be seen in what it sees (docs/engines.md)."""
+        if self.vision is not None:
+            return self.vision
+        return "int8" if self.precision == "int4" else self.precision
 
 
 @dataclass(frozen=True, slots=True)
 class GraphFiles:
-    """What was written. `vision` is None for a text-only model; `weights` lie beside the graphs, if any."""
+    """What was written. `vision` is None for a text-only model; `weights` lie beside the graphs, if any.
+
+    `choices`: in which form each rounded matrix is stored, and what that costs.
+    """
 
     decoder: Path
     vision: Path | None
@@ -54,6 +77,7 @@ class GraphFiles:
     dialect: str
     recurrent_layout: RecurrentLayout
     config: ModelConfig
+    choices: tuple[Choice, ...] = field(default=())
 
 
 def build_graphs(
@@ -62,36 +86,44 @@ def build_graphs(
     dialect: DialectName = "onnxruntime",
     linear_attention: LinearAttentionOperator = "linear_attention",
     *,
+    storage: Storage | None = None,
+    tensors: TensorSource | None = None,
+    samples: Mapping[str, Floats] | None = None,
     external_above_bytes: int = EXTERNAL_ABOVE_BYTES,
 ) -> GraphFiles:
     """Writes `decoder.onnx` and, for a multimodal model, `vision.onnx` into `out_dir`.
 
     `linear_attention`: the operator of the onnxruntime dialect that runs the delta rule:
-    `linear_attention` for CPUs, `gated_delta_net` for CUDA.
+    `linear_attention` for CPUs, `gated_delta_net` for CUDA. `tensors`: the checkpoint's weights as they are
+    to be built, where that is not as they are stored; `samples`: see `WeightForms`.
 
     Raises:
         UnsupportedModel: the checkpoint cannot be read, or asks for something the builder does not implement.
     """
+    storage = storage or Storage()
     config = read_config(checkpoint_dir)
     checkpoint = open_checkpoint(checkpoint_dir)
-    spoken = choose_dialect(dialect, linear_attention)
+    source = tensors if tensors is not None else checkpoint
+    forms = WeightForms(storage.precision, storage.head_bits, samples or {})
+    spoken = choose_dialect(dialect, linear_attention, forms)
     out_dir.mkdir(parents=True, exist_ok=True)
     beside = _float32_bytes(checkpoint) > external_above_bytes
-    weights = [
-        _write(out_dir, "decoder", beside, lambda g: describe_decoder(g, spoken, checkpoint, config.text))
-    ]
+    weights = _write(out_dir, "decoder", beside, lambda g: describe_decoder(g, spoken, source, config.text))
+    choices = list(forms.choices)
     vision = config.vision
     if vision is not None:
-        weights.append(
-            _write(out_dir, "vision", beside, lambda g: describe_vision(g, spoken, checkpoint, vision))
-        )
+        seen = WeightForms(storage.vision_precision)
+        tower = choose_dialect(dialect, linear_attention, seen)
+        weights += _write(out_dir, "vision", beside, lambda g: describe_vision(g, tower, source, vision))
+        choices += seen.choices
     return GraphFiles(
         decoder=out_dir / "decoder.onnx",
         vision=out_dir / "vision.onnx" if vision is not None else None,
-        weights=tuple(w for w in weights if w is not None),
+        weights=weights,
         dialect=spoken.name,
         recurrent_layout=spoken.recurrent_layout,
         config=config,
+        choices=tuple(choices),
     )
 
 
@@ -105,72 +137,87 @@ def build_bundle(
     source: Mapping[str, str],
     dialect: DialectName = "onnxruntime",
     linear_attention: LinearAttentionOperator = "linear_attention",
+    storage: Storage | None = None,
+    adapter: Path | None = None,
+    calibration_images: Path | None = None,
+    raw: bool = False,
     context_tokens: int | None = None,
     is_demo: bool = False,
     scope: Sequence[Mapping[str, object]] | None = None,
     card: Mapping[str, object] | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """Builds a checkpoint's graphs and writes them with all else an engine needs; gives the bundle's digest.
 
-    `out` that ends in `.lsengine` becomes an archive, anything else a folder. `source`: model and revision.
-    `context_tokens`: None takes what the model was made for. The rest is docs/engine-bundle.md's.
+    `out` that ends in `.lsengine` becomes an archive, anything else a folder; it appears whole or not at all.
+    `source`: model and revision. `adapter`: a LoRA adapter to merge. `calibration_images`: a folder of the
+    user's own pictures to choose scales by. `raw`: a base model, without a chat template. `context_tokens`:
+    None takes what the model was made for. The rest is docs/engine-bundle.md's.
 
     Raises:
         UnsupportedModel: the checkpoint cannot be built from, or lacks a file that an engine needs.
+        CannotBuild: no room on the disk, or not enough memory.
         DamagedBundle: fields that make no manifest.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the result, not in the system's temporary folder: graphs may be larger than that holds.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:
-        folder = Path(place)
-        _copy_checkpoint_files(checkpoint_dir, folder)
-        graphs = build_graphs(checkpoint_dir, folder / "onnx", dialect, linear_attention)
-        described = [graphs.decoder, *([graphs.vision] if graphs.vision is not None else [])]
-        build: dict[str, object] = {
-            **{graph.stem: f"onnx/{graph.name}" for graph in described},
-            "dialect": graphs.dialect,
-            "recurrent_layout": graphs.recurrent_layout,
-            "inputs": {graph.stem: _signature(graph, "input") for graph in described},
-            "outputs": {graph.stem: _signature(graph, "output") for graph in described},
-        }
-        fields: dict[str, object] = {
-            "name": name,
-            "version": version,
-            "source": dict(source),
-            "licence": licence,
-            "precision": "fp32",
-            "is_demo": is_demo,
-            "context_tokens": context_tokens or graphs.config.text.max_positions,
-            "builds": {"onnx": build},
-            "card": dict(card or {}),
-        }
-        if scope is not None:
-            fields["scope"] = [dict(entry) for entry in scope]
-        return write_bundle(folder, fields, out)
-
-
-def _copy_checkpoint_files(checkpoint_dir: Path, folder: Path) -> None:
-    for name in ("config.json", "tokenizer.json", "preprocessor_config.json"):
-        if not (checkpoint_dir / name).is_file():
-            raise UnsupportedModel(f"{checkpoint_dir}: {name} is missing. An engine needs it: download it.")
-        shutil.copyfile(checkpoint_dir / name, folder / name)
-    (folder / "chat_template.jinja").write_text(_chat_template(checkpoint_dir), "utf-8")
-    for name in _OPTIONAL_FILES:
-        if (checkpoint_dir / name).is_file():
-            shutil.copyfile(checkpoint_dir / name, folder / name)
-
-
-def _chat_template(checkpoint_dir: Path) -> str:
-    """The checkpoint's template: a file of its own, or inside a JSON file, as older checkpoints have it."""
-    plain = checkpoint_dir / "chat_template.jinja"
-    if plain.is_file():
-        return plain.read_text("utf-8")
-    for name in ("chat_template.json", "tokenizer_config.json"):
-        if (checkpoint_dir / name).is_file():
-            template = json.loads((checkpoint_dir / name).read_text("utf-8")).get("chat_template")
-            if isinstance(template, str):
-                return template
-    raise UnsupportedModel(f"{checkpoint_dir}: no chat template (chat_template.jinja). Download it.")
+    storage = storage or Storage()
+    config = read_config(checkpoint_dir)
+    checkpoint = open_checkpoint(checkpoint_dir)
+    progress = progress or Progress()
+    with machine_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        check_room(checkpoint, storage.precision, out)
+        tensors: TensorSource = checkpoint if adapter is None else open_adapter(adapter, checkpoint)
+        # Beside the result, not in the system's temporary folder: graphs may be larger than that holds.
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:
+            folder = Path(place) / "bundle"
+            folder.mkdir()
+            copy_engine_files(checkpoint_dir, config, folder, raw=raw)
+            samples: Mapping[str, Floats] | None = None
+            if calibration_images is not None:
+                progress.stage("calibrating", 0)
+                trial = Path(place) / "calibration"
+                tensors, samples = calibrate(
+                    folder, config, tensors, calibration_images, trial, storage.precision
+                )
+                shutil.rmtree(trial)
+            progress.stage("building", sum(one.length for one in checkpoint.tensors.values()))
+            graphs = build_graphs(
+                checkpoint_dir,
+                folder / "onnx",
+                dialect,
+                linear_attention,
+                storage=storage,
+                tensors=CountedTensors(tensors, checkpoint, progress),
+                samples=samples,
+            )
+            if graphs.choices:
+                report = [asdict(choice) for choice in graphs.choices]
+                (folder / QUANTISATION_FILE).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+            described = [graphs.decoder, *([graphs.vision] if graphs.vision is not None else [])]
+            build: dict[str, object] = {
+                **{graph.stem: f"onnx/{graph.name}" for graph in described},
+                "dialect": graphs.dialect,
+                "recurrent_layout": graphs.recurrent_layout,
+                "inputs": {graph.stem: _signature(graph, "input") for graph in described},
+                "outputs": {graph.stem: _signature(graph, "output") for graph in described},
+            }
+            if graphs.vision is not None and storage.vision_precision != storage.precision:
+                build["vision_precision"] = storage.vision_precision
+            fields: dict[str, object] = {
+                "name": name,
+                "version": version,
+                "source": dict(source),
+                "licence": licence,
+                "precision": storage.precision,
+                "is_demo": is_demo,
+                "context_tokens": context_tokens or graphs.config.text.max_positions,
+                "builds": {"onnx": build},
+                "card": dict(card or {}),
+            }
+            if scope is not None:
+                fields["scope"] = [dict(entry) for entry in scope]
+            progress.stage("packing", 0)
+            return write_bundle(folder, fields, out)
 
 
 def _signature(graph: Path, side: Literal["input", "output"]) -> dict[str, list[int | str]]:
@@ -186,27 +233,36 @@ def _signature(graph: Path, side: Literal["input", "output"]) -> dict[str, list[
     }
 
 
-def choose_dialect(name: DialectName, linear_attention: LinearAttentionOperator) -> Dialect:
-    """The dialect called `name`.
+def choose_dialect(
+    name: DialectName, linear_attention: LinearAttentionOperator, forms: WeightForms | None = None
+) -> Dialect:
+    """The dialect called `name`; `forms`: how it stores weights, float32 by default.
 
     Raises:
-        UnsupportedModel: no such dialect.
+        UnsupportedModel: no such dialect, or one that cannot store weights so.
     """
+    forms = forms or WeightForms()
     if name == "onnxruntime":
-        return OnnxRuntimeDialect(linear_attention)
+        return OnnxRuntimeDialect(linear_attention, forms)
     if name == "plain":
+        if forms.rounds:
+            raise UnsupportedModel(
+                f"the plain dialect is the float32 reference: it has no {forms.precision}."
+            )
         return PlainDialect()
     raise UnsupportedModel(f"dialect is {name!r}; supported: onnxruntime, plain.")
 
 
-def _write(out_dir: Path, name: str, beside: bool, describe: Callable[[GraphBuilder], None]) -> Path | None:
+def _write(
+    out_dir: Path, name: str, beside: bool, describe: Callable[[GraphBuilder], None]
+) -> tuple[Path, ...]:
     with ExitStack() as stack:
         weights = stack.enter_context(WeightsFile(out_dir / f"{name}.onnx.data")) if beside else None
         graph = GraphBuilder(name, weights)
         describe(graph)
     onnx.save_model(graph.model(), out_dir / f"{name}.onnx")
-    return weights.path if weights is not None else None
+    return tuple(weights.paths) if weights is not None else ()
 
 
 def _float32_bytes(checkpoint: Checkpoint) -> int:
-    return 4 * sum(prod(checkpoint.shape(name)) for name in checkpoint.names)
+    return 4 * sum(prod(one.shape) for one in checkpoint.tensors.values())

@@ -69,6 +69,10 @@ class Checkpoint:
         """The shape of a tensor, without reading it."""
         return self._require(name)[1].shape
 
+    def stored_bytes(self, name: str) -> int:
+        """What a tensor takes in its file."""
+        return self._require(name)[1].length
+
     def rows(self, name: str, shape: tuple[int, ...], start: int, stop: int) -> Array:
         """Some rows of one tensor as float32."""
         stored, place = self._require(name)

@@ -32,18 +32,24 @@ _ELEMENT_TYPES: dict[ElementType, int] = {
     "bool": TensorProto.BOOL,
 }
 _ALIGNMENT = 4096  # so that a runtime can map each weight straight from the file
+PART_BYTES = 4 << 30
 _INLINE_BYTES = 1024  # smaller tensors stay in the graph: runtimes read shapes from them while loading
 
 
 class WeightsFile:
-    """The file of raw weights beside a graph, written as the weights come."""
+    """The file of raw weights beside a graph, written as the weights come.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    A large model has several: an archive's member ends at 8 GB, and a download goes on from a file's start.
+    """
+
+    def __init__(self, path: Path, part_bytes: int = PART_BYTES) -> None:
+        self.paths: list[Path] = []
+        self._path = path
+        self._part_bytes = part_bytes
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> WeightsFile:
-        self._file = self.path.open("wb")
+        self._begin_part()
         return self
 
     def __exit__(
@@ -52,19 +58,29 @@ class WeightsFile:
         if self._file is not None:
             self._file.close()
 
-    def append(self, tensor: TensorProto, chunks: Iterable[Array]) -> int:
-        """Writes `chunks` one after the other, makes `tensor` point at them, and gives their bytes."""
+    def append(self, tensor: TensorProto, wanted: int, chunks: Iterable[Array]) -> int:
+        """Writes `chunks`, to be `wanted` bytes, makes `tensor` point at them, and gives what was written."""
         if self._file is None:
             raise RuntimeError("the weights file is not open")
+        if self._file.tell() and self._file.tell() + wanted > self._part_bytes:
+            self._file.close()
+            self._begin_part()
         self._file.write(b"\0" * (-self._file.tell() % _ALIGNMENT))
         start = self._file.tell()
         for chunk in chunks:
             self._file.write(np.ascontiguousarray(chunk).data)
         length = self._file.tell() - start
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", self.path.name), ("offset", str(start)), ("length", str(length))):
+        place = (("location", self.paths[-1].name), ("offset", str(start)), ("length", str(length)))
+        for key, value in place:
             tensor.external_data.add(key=key, value=value)
         return length
+
+    def _begin_part(self) -> None:
+        count = len(self.paths)
+        path = self._path if not count else self._path.with_name(f"{self._path.name}.{count}")
+        self._file = path.open("wb")
+        self.paths.append(path)
 
 
 class GraphBuilder:
@@ -132,7 +148,7 @@ class GraphBuilder:
         tensor.dims.extend(shape)
         wanted = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
         if self._weights is not None and wanted > _INLINE_BYTES:
-            written = self._weights.append(tensor, chunks)
+            written = self._weights.append(tensor, wanted, chunks)
         else:
             tensor.raw_data = b"".join(np.ascontiguousarray(chunk).tobytes() for chunk in chunks)
             written = len(tensor.raw_data)

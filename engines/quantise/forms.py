@@ -104,7 +104,7 @@ class WeightForms:
     def _choose(self, name: str, matrix: Matrix, candidates: Sequence[Form]) -> Form:
         if candidates[0] == "float32":
             return "float32"
-        form, error = _cheapest(candidates, [_sampled(matrix)], self.samples.get(name))
+        form, error = _cheapest(candidates, [sampled_rows(matrix)], self.samples.get(name))
         self._note(Choice(name, *matrix.shape, _label(form), error))
         return form
 
@@ -145,7 +145,7 @@ def stored_as(rows: Floats, form: Form) -> Floats:
     return rounded(rows, form)
 
 
-def _sampled(matrix: Matrix) -> Floats:
+def sampled_rows(matrix: Matrix) -> Floats:
     """Rows from all over a matrix, or all of a small one."""
     rows = matrix.shape[0]
     if rows <= _SAMPLED_SLICES * _SAMPLED_ROWS:

@@ -159,7 +159,7 @@ def _packed(
 
 
 def _values(chunks: Iterable[Floats], form: BlockForm, beside: list[Packed]) -> Iterator[np.ndarray]:
-    """The integers of each chunk, written at once; scales and zero points, which are small, wait in `beside`."""
+    """The integers of each chunk, to be written at once; scales and zero points, small, wait in `beside`."""
     nothing = np.empty((0,), np.uint8)
     for chunk in chunks:
         packed = pack(chunk, form)
