@@ -191,6 +191,8 @@ def build_bundle(
                 samples=samples,
             )
             if graphs.choices:
+                for choice in graphs.choices:
+                    progress.stored(choice.form, choice.error)
                 report = [asdict(choice) for choice in graphs.choices]
                 (folder / QUANTISATION_FILE).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
             described = [graphs.decoder, *([graphs.vision] if graphs.vision is not None else [])]

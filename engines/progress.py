@@ -20,6 +20,9 @@ class Progress:
     def advance(self, done_bytes: int) -> None:
         """So many more bytes of the checkpoint are done."""
 
+    def stored(self, form: str, error: float) -> None:
+        """A rounded matrix was stored in this form, with this relative error."""
+
 
 class CountedTensors:
     """A source that tells its reader's progress (`TensorSource`).
