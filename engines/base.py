@@ -160,7 +160,8 @@ class EngineInfo:
     """What an opened engine is, for results, screens and logs.
 
     `digest`: sha256 of the bundle's manifest, hex. `scope`: for an engine that knows only some
-    questions, these questions (instruction texts); None for a general model.
+    questions, these questions (instruction texts); None for a general model. `memory_bytes`: weights, and
+    states when the context is full; 0 where nobody says.
     """
 
     name: str
@@ -173,6 +174,7 @@ class EngineInfo:
     is_demo: bool = False
     scope: tuple[str, ...] | None = None
     card: Mapping[str, object] = field(default_factory=dict)
+    memory_bytes: int = 0
 
 
 class AnswersQuestions(Protocol):

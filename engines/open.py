@@ -18,6 +18,7 @@ from lineside.engines.errors import DamagedBundle, IncompatibleBundle, Unsupport
 from lineside.engines.familiarity import FILE_NAME, FamiliarityStats, load_stats
 from lineside.engines.grammar import GrammarCompiler
 from lineside.engines.manifest import OnnxBuild
+from lineside.engines.memory import free_bytes, memory_need
 from lineside.engines.onnxruntime.generate import Generator
 from lineside.engines.onnxruntime.graphs import DecoderGraph, VisionGraph
 from lineside.engines.onnxruntime.pictures import PictureShelf
@@ -29,6 +30,7 @@ from lineside.engines.onnxruntime.states import States
 from lineside.engines.pixels import PatchMaker, read_numbers
 from lineside.engines.positions import TextRotary
 from lineside.engines.prefixes import PrefixTree
+from lineside.engines.signing import TrustPolicy, policy_of
 
 DEFAULT_CONTEXT = 4096
 SNAPSHOT_BYTES = 256 << 20
@@ -57,6 +59,7 @@ class Engine:
         snapshot_bytes: int = SNAPSHOT_BYTES,
         picture_bytes: int = PICTURE_BYTES,
         cache: Path | None = None,
+        trust: TrustPolicy | None = None,
     ) -> OnnxRuntimeSession:
         """Verifies a bundle (folder or `.lsengine`) and opens it.
 
@@ -65,13 +68,21 @@ class Engine:
         bundle's number, but no more than 4096, because memory grows with it. `snapshot_bytes`: memory for
         states that prompts share (fixed words, pictures asked about again), `picture_bytes`: for what the
         vision tower said of the last pictures; 0 keeps none. `cache`: where an archive is unpacked.
+        `trust`: which signatures count and whether one is needed; None takes what the environment says
+        (`LINESIDE_ENGINE_TRUST`).
 
         Raises:
             DamagedBundle: it fails its hashes or is no bundle.
+            UntrustedBundle: it has not the signature that is needed, or was altered since.
+            NotEnoughMemory: weights and states of this context exceed the memory that is free.
             IncompatibleBundle: this software or machine cannot run it; the message says what can be done.
         """
-        verified = open_bundle(bundle, cache if cache is not None else default_cache())
+        policy = trust if trust is not None else policy_of(os.environ)
+        verified = open_bundle(bundle, cache if cache is not None else default_cache(), policy.admit)
         chosen = _runtime(verified, runtime)
+        context = _context(verified, context_tokens)
+        need = memory_need(verified)
+        need.check(verified.manifest.name, context, free_bytes())
         build = verified.manifest.onnx
         assert build is not None
         config = _config(verified)
@@ -80,7 +91,6 @@ class Engine:
         _check_sizes(config, decoder, tokenizer)
         rope = config.text.rope
         rotary = TextRotary(rope.rotary_dim, rope.theta, rope.sections)
-        context = _context(verified, context_tokens)
         states = States(decoder.layout, 1, context)
         writer = PromptWriter(ChatTemplate(verified.text("chat_template.jinja")), tokenizer, config.tokens)
         ends = _end_tokens(config, tokenizer)
@@ -98,6 +108,7 @@ class Engine:
             is_demo=manifest.is_demo,
             scope=None if manifest.scope is None else tuple(one.instruction for one in manifest.scope),
             card=manifest.card,
+            memory_bytes=need.total(context),
         )
         parts = SessionParts(
             vision=vision,

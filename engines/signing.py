@@ -1,7 +1,7 @@
 """Who vouches for an engine: Ed25519 keys as files, signed manifests, and what this machine insists on.
 
-A signature covers the manifest, and the manifest covers every file by its hash. Knows keys and manifests; does
-not know archives, graphs or where a product keeps its settings.
+A signature covers the manifest, and the manifest covers every file by its hash. Knows keys and manifests;
+does not know archives, graphs or where a product keeps its settings.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TrustPolicy:
         """How a manifest stands with the trusted keys.
 
         Raises:
-            UntrustedBundle: it was altered after a trusted key signed it, or the policy asks for more than it has.
+            UntrustedBundle: it was altered since a trusted key signed it, or less than the policy asks for.
             BadKey: the trust folder or a key in it cannot be used.
         """
         signature = manifest.signature
@@ -81,16 +81,16 @@ class TrustPolicy:
         if key is None:
             if self.required:
                 raise UntrustedBundle(
-                    f"{manifest.name} is signed by the key {signature.key}, which is not trusted here: if you "
-                    f"know whose it is, put its {PUBLIC_SUFFIX} file into {self.folder or 'a trust folder'}"
+                    f"{manifest.name} is signed by the key {signature.key}, which is not trusted here: if "
+                    f"you know whose it is, put its {PUBLIC_SUFFIX} file into {self.folder or 'a folder'}"
                 )
             return Standing.UNKNOWN_KEY
         try:
             key.verify(signature.value, manifest.canonical)
         except InvalidSignature as error:
             raise UntrustedBundle(
-                f"the manifest of {manifest.name} was altered after the key {signature.key} signed it: get the "
-                "bundle anew from its source"
+                f"the manifest of {manifest.name} was altered after the key {signature.key} signed it: get "
+                "the bundle anew from its source"
             ) from error
         return Standing.TRUSTED
 

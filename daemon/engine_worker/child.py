@@ -44,6 +44,7 @@ from lineside.engines.errors import (
     UndecodableAnswer,
     UnknownQuestion,
     UnsupportedModel,
+    UntrustedBundle,
 )
 
 PROCESS_NAME = "lineside-engine"  # at most 15 characters: what ps and top show
@@ -133,7 +134,7 @@ def _open(opening: OpenEngine, outbound: Outbound) -> AnswersQuestions | None:
         make = cast("Callable[..., AnswersQuestions]", factory)
         engine = make(Path(opening.bundle), runtime=opening.runtime, threads=opening.threads)
         info = replace(engine.info, card=dict(engine.info.card))
-    except (DamagedBundle, IncompatibleBundle, UnsupportedModel) as error:
+    except (DamagedBundle, IncompatibleBundle, UnsupportedModel, UntrustedBundle) as error:
         outbound.send(Refused(f"{type(error).__name__}: {error}", final=True))
         return None
     except Exception as error:  # noqa: BLE001 - whatever a runtime raises while loading is a reason to report

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 import tiny_engine
+import zstandard
 
 from lineside.engines.bundle import amend_bundle, open_bundle, verify_bundle
 from lineside.engines.errors import DamagedBundle, UntrustedBundle
@@ -69,11 +71,6 @@ def test_signing_an_archive_leaves_the_packed_files_as_they_are(
 def test_an_archive_that_was_packed_by_hand_can_be_signed_too(
     bundle: Path, tmp_path: Path, key: NewKey, trust: Path
 ) -> None:
-    import io
-    import tarfile
-
-    import zstandard
-
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as tar:
         for path in [bundle / "manifest.json", *(p for p in bundle.rglob("*") if p.name != "manifest.json")]:
@@ -195,8 +192,10 @@ def test_openssl_reads_the_keys_and_agrees_about_the_signature(
     (tmp_path / "words").write_bytes(manifest.canonical)
     (tmp_path / "signature").write_bytes(manifest.signature.value)
     checked = subprocess.run(
-        ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", key.public, "-rawin"]
-        + ["-in", tmp_path / "words", "-sigfile", tmp_path / "signature"],
+        [
+            *("openssl", "pkeyutl", "-verify", "-pubin", "-inkey", key.public, "-rawin"),
+            *("-in", tmp_path / "words", "-sigfile", tmp_path / "signature"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -219,10 +218,9 @@ def test_what_is_no_key_is_refused(key: NewKey, tmp_path: Path) -> None:
             read(wrong)
         with pytest.raises(BadKey, match="cannot be read"):
             read(tmp_path / "none")
+    key.public.chmod(0o600)
     with pytest.raises(BadKey, match="PEM"):
-        private_key_of_a_public_file = key.public
-        os.chmod(private_key_of_a_public_file, 0o600)
-        private_key(private_key_of_a_public_file)
+        private_key(key.public)
 
 
 def test_a_trust_folder_that_anybody_may_write_to_proves_nothing(trust: Path) -> None:
