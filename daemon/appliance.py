@@ -19,6 +19,7 @@ from lineside.daemon.cameras.runner import CameraRunner
 from lineside.daemon.clock import Clock
 from lineside.daemon.engine_worker.client import EngineWorker
 from lineside.daemon.engine_worker.settings import WorkerState
+from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.inspection.inspect import engine_ref
 from lineside.daemon.ports import CameraState, DeviceState, NotReady, StationState, UnknownName
 from lineside.daemon.recipe_book import RecipeBook
@@ -26,6 +27,7 @@ from lineside.daemon.settings import DeviceSettings
 from lineside.daemon.store.store import Store
 from lineside.daemon.unit import StationUnit
 from lineside.daemon.values import Frame, Picture, RecipeRef, Result, TriggerKind
+from lineside.daemon.yamlfile import BadFile
 
 REMEMBERED_REQUESTS = 10_000
 ENGINE_STATES = {
@@ -192,7 +194,10 @@ class Appliance:
     def select_recipe(self, station: str, recipe: str) -> RecipeRef:
         """Makes a recipe the station's active one, between two parts. Raises UnknownName, NotReady."""
         unit = self._unit(station)
-        plan = self._recipes.plan(recipe)
+        try:
+            plan = self._recipes.plan(recipe)
+        except (BadFile, BadBaseline) as error:
+            raise NotReady(f"recipe '{recipe}' cannot be used: {error}") from error
         ref = unit.select(plan)
         self._recipes.remember(station, recipe)
         return ref

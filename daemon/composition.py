@@ -28,7 +28,8 @@ from lineside.daemon.inspection.inspect import Inspector
 from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.station import Station
 from lineside.daemon.inspection.watcher import Watcher
-from lineside.daemon.recipe_book import RecipeBook
+from lineside.daemon.recipe_book import SHELF, RecipeBook
+from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
 from lineside.daemon.reporting.reporter import MqttReporter
 from lineside.daemon.reporting.topics import Topics
@@ -81,7 +82,7 @@ def running(settings: Settings, clock: Clock, stop: threading.Event) -> Iterator
         interrupted = store.recover(boot)
         if interrupted:
             LOG.warning("parts were interrupted", count=len(interrupted))
-        recipes = RecipeBook(settings.stations, store)
+        recipes = RecipeBook(settings.stations, Shelf(settings.device.data_dir / SHELF), store)
         recipes.open()
         engine = EngineWorker(worker_settings(settings.engine), clock)
         engine.open()

@@ -11,6 +11,7 @@ import click
 
 from lineside.daemon.clock import SystemClock
 from lineside.daemon.composition import Running, running
+from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.logs import configure
 from lineside.daemon.notify import ServiceNotifier
@@ -37,7 +38,7 @@ def daemon(config: Path, check: bool) -> None:
     try:
         settings = load_settings(config)
         plans = [load_plan(station.recipe) for station in settings.stations]
-    except BadFile as error:
+    except (BadFile, BadBaseline) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     if check:

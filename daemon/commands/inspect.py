@@ -15,6 +15,7 @@ import numpy as np
 
 from lineside.daemon.clock import Clock, SystemClock, boot_id
 from lineside.daemon.composition import demo_bundle
+from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.inspection.inspect import Inspector
 from lineside.daemon.inspection.job import Job
 from lineside.daemon.inspection.local_engine import LocalEngine
@@ -82,7 +83,7 @@ def inspect(
     expected = _expected(expect)
     try:
         plan = load_plan(recipe)
-    except BadFile as error:
+    except (BadFile, BadBaseline) as error:
         click.echo(str(error), err=True)
         sys.exit(3)
     clock = SystemClock()

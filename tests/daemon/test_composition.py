@@ -14,6 +14,7 @@ import pytest
 from lineside.daemon.clock import SystemClock
 from lineside.daemon.composition import Running, running
 from lineside.daemon.ports import NotReady, UnknownName
+from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.settings import Settings
 from lineside.daemon.values import Picture, ReasonCode, TriggerKind, Verdict
 from lineside.engines.demo.station import line_frames
@@ -184,3 +185,19 @@ def test_without_an_engine_the_appliance_stands_and_says_why_it_is_not_ready(fol
         assert built.appliance.device().engine_state == "FAILED"
         with pytest.raises(NotReady):
             built.appliance.inspect_picture("st1", picture_of(GOOD), part_id=None, expected={})
+
+
+def test_a_recipe_put_on_the_shelf_while_the_daemon_runs_can_be_selected_and_is_there_after_a_restart(
+    folder, picture_of
+):
+    text = (folder / "tray.yaml").read_text().replace("recipe: tray-check", "recipe: tray-new")
+    with appliance(folder) as built:
+        with pytest.raises(UnknownName, match="tray-check"):
+            built.appliance.select_recipe("st1", "tray-new")
+        Shelf(folder / "data" / "recipes").install(text)
+
+        assert built.appliance.select_recipe("st1", "tray-new").name == "tray-new"
+        assert "tray-new" in {ref.name for ref, _ in built.appliance.recipes()}
+
+    with appliance(folder) as built:
+        assert built.appliance.stations()[0].recipe.name == "tray-new"
