@@ -63,6 +63,8 @@ def memory_need(bundle: Bundle) -> MemoryNeed:
     graphs = sum(
         bundle.path(name).stat().st_size for name in bundle.manifest.files if name.startswith("onnx/")
     )
+    if bundle.manifest.precision.startswith("fp16"):
+        graphs *= 2  # the runtime unfolds float16 weights to float32 when it loads them
     fixed, per_token = state_bytes(build) if build is not None else (0, 0)
     return MemoryNeed(graphs, fixed, per_token)
 

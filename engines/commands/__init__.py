@@ -10,6 +10,7 @@ from __future__ import annotations
 import click
 
 from lineside.engines.commands.build import build
+from lineside.engines.commands.keys import keys
 from lineside.engines.commands.run import run
 from lineside.engines.commands.show import show
 from lineside.engines.commands.verify import verify
@@ -17,8 +18,8 @@ from lineside.engines.commands.verify import verify
 
 @click.group()
 def engine() -> None:
-    """Engine bundles: show, verify, run, build."""
+    """Engine bundles: show, verify, run, bench, compare, build, and the keys they are signed with."""
 
 
-for command in (show, verify, run, build):
+for command in (show, verify, run, build, keys):
     engine.add_command(command)

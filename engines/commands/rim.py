@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,20 @@ from pathlib import Path
 import click
 
 from lineside.engines.errors import EngineError, UndecodableAnswer
+from lineside.engines.signing import TrustPolicy, policy_of, trust_policy
 
 BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of text.")
+RUNTIME = click.option(
+    "--runtime", default="auto", show_default=True, help="auto, onnxruntime or onnxruntime-cuda."
+)
+THREADS = click.option("--threads", type=click.IntRange(1), help="Cores to use; all by default.")
+TRUST = click.option(
+    "--trust",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of public keys (*.pub): the bundle must be signed by one of them. Without it, "
+    "LINESIDE_ENGINE_TRUST may name the folder.",
+)
 
 
 class Refused(click.ClickException):
@@ -34,3 +46,8 @@ def plain_errors() -> Iterator[None]:
     except EngineError as error:
         failed = NoAnswer if isinstance(error, UndecodableAnswer) else Refused
         raise failed(str(error)) from error
+
+
+def policy(trust: Path | None) -> TrustPolicy:
+    """The trust policy of a command: the folder it was given, else what the environment says."""
+    return trust_policy(trust) if trust is not None else policy_of(os.environ)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import tiny_engine
 from click.testing import CliRunner, Result
+from tokenizers import Tokenizer
 
+from lineside.engines.bundle import amend_bundle, open_bundle
 from lineside.engines.commands import engine
+from lineside.engines.commands.pictures import read_clip
+from lineside.engines.selftest import FILE_NAME, make_selftest
 
 
 def run(*arguments: object) -> Result:
@@ -132,3 +139,162 @@ def test_build_of_something_else_is_refused(tmp_path: Path) -> None:
     result = run("build", tmp_path, "-o", tmp_path / "out", *fields)
     assert result.exit_code == 3
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def tested(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a self-test, as an archive."""
+    path = tiny_engine.build(checkpoint, tmp_path_factory.mktemp("tested") / "engine.lsengine")
+    make_selftest(path, threads=1)
+    return path
+
+
+def test_run_asks_freely_and_says_where_it_was_cut(bundle: Path) -> None:
+    said = json.loads(run("run", bundle, "--prompt", "Hello", "--max-tokens", "5", "--json").output)
+    assert said["cut"]
+    assert len(said["token_ids"]) == len(said["decisions"]) == 5
+    assert said["value"] == said["text"]
+    assert said["engine"]["memory_bytes"] > 0
+    shown = run("run", bundle, "--prompt", "Hello", "--max-tokens", "5").output
+    assert "cut at --max-tokens" in shown
+    assert f"token ids {' '.join(str(token) for token in said['token_ids'])}" in shown
+
+
+def test_run_writes_the_logits_each_token_was_read_from(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "logits.npy"
+    ask = ["--prompt", "Is the cap", "--raw", "--max-tokens", "6", "--logits", out, "--json"]
+    said = json.loads(run("run", bundle, *ask).output)
+    logits = np.load(out)
+    assert logits.dtype == np.float32
+    assert logits.shape[0] == 6
+    assert (
+        logits[:, : Tokenizer.from_file(str(bundle / "tokenizer.json")).get_vocab_size()]
+        .argmax(axis=1)
+        .tolist()
+        == (said["token_ids"])
+    )
+    tokens = said["tokens"]
+    words = Tokenizer.from_file(str(bundle / "tokenizer.json")).encode("Is the cap").ids
+    assert tokens["prefix"] + tokens["prompt"] == len(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "allowed"),
+    [
+        ("g.regex", "(ok|bad)-[0-9]{2}\n", r"(ok|bad)-[0-9]{2}"),
+        ("g.lark", 'start: "left" | "right"', "left|right"),
+        ("g.json", '{"enum": ["left", "right"]}', '"left"|"right"'),
+    ],
+)
+def test_run_takes_a_grammar_from_a_file(
+    bundle: Path, tmp_path: Path, name: str, source: str, allowed: str
+) -> None:
+    (tmp_path / name).write_text(source)
+    ask = ["run", bundle, "--prompt", "Which?", "--grammar", tmp_path / name, "--json"]
+    said = json.loads(run(*ask).output)
+    assert re.fullmatch(allowed, said["text"])
+    assert not said["cut"]
+
+
+def test_run_looks_at_a_clip(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (32, 24))
+    for value in range(20):
+        writer.write(np.full((24, 32, 3), 10 * value, np.uint8))
+    writer.release()
+    ask = ["run", bundle, "--video", path, "--prompt", "What?", "--choice", "a,b", "--json"]
+    assert json.loads(run(*ask).output)["tokens"]["image"] > 0
+    for fps, most, frames, kept in ((2, 64, 4, 2.0), (99, 64, 20, 10.0), (99, 4, 3, 1.25), (5, 5, 5, 2.5)):
+        clip = read_clip(path, fps, most)
+        assert (len(clip.frames), clip.fps) == (frames, kept)
+        # Brightness rises by 10 a frame: the frames are evenly far apart, from the first on.
+        levels = clip.frames.mean(axis=(1, 2, 3))
+        assert np.allclose(levels, np.arange(frames) * (100 / kept), atol=6)
+    assert run("run", bundle, "--video", bundle / "config.json", "--prompt", "x").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--prompt", "a", "--question", "b"], "same words"),
+        (["--raw", "--question", "b", "--choice", "a,b"], "--raw sends --prompt"),
+        (["--raw", "--prompt", "b", "--instruction", "c"], "--raw sends --prompt"),
+        (["--question", "b"], "one of --choice"),
+    ],
+)
+def test_words_in_two_places_are_wrong_usage(bundle: Path, arguments: list[str], says: str) -> None:
+    result = run("run", bundle, *arguments)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+def test_a_grammar_of_another_kind_is_wrong_usage(bundle: Path, tmp_path: Path) -> None:
+    for name, source in (("g.txt", "a"), ("g.json", "[]"), ("h.json", "{"), ("g.regex", "\udcff")):
+        (tmp_path / name).write_bytes(source.encode("utf-8", "surrogateescape"))
+        assert run("run", bundle, "--prompt", "x", "--grammar", tmp_path / name).exit_code == 2
+    (tmp_path / "g.lark").write_text("start: nothing")
+    assert run("run", bundle, "--prompt", "x", "--grammar", tmp_path / "g.lark").exit_code == 3
+
+
+def test_show_states_the_memory_before_anything_is_loaded(bundle: Path) -> None:
+    said = json.loads(run("show", bundle, "--json").output)
+    memory = said["memory_bytes"]
+    most = said["context_tokens"]
+    assert memory["by_context"][str(most)] == (
+        memory["graphs"] + memory["fixed_states"] + most * memory["per_token"]
+    )
+    assert f"with a context of {most} tokens" in run("show", bundle).output
+
+
+def test_keys_are_made_and_sign_and_are_trusted(tested: Path, tmp_path: Path) -> None:
+    made = json.loads(run("keys", "new", tmp_path / "keys", "--name", "plant", "--json").output)
+    again = run("keys", "new", tmp_path / "keys", "--name", "plant")
+    assert again.exit_code == 3
+    assert "never overwritten" in again.output
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    shutil.copy(made["public"], trust)
+    assert json.loads(run("keys", "list", trust, "--json").output) == [made["id"]]
+    assert made["id"] in run("keys", "list", made["public"]).output
+    engine_file = shutil.copy(tested, tmp_path / "engine.lsengine")
+    unsigned = run("verify", engine_file, "--trust", trust)
+    assert unsigned.exit_code == 3
+    assert "not signed" in unsigned.output
+    assert made["id"] in run("keys", "sign", engine_file, made["private"]).output
+    said = json.loads(run("verify", engine_file, "--trust", trust, "--threads", "1", "--json").output)
+    assert (said["signature"], said["key"], said["selftest"]["passed"]) == ("trusted", made["id"], True)
+    assert f"by {made['id']} (trusted)" in run("show", engine_file, "--trust", trust).output
+    assert "unknown key" in run("show", engine_file).output
+
+
+def test_the_environment_can_ask_for_signatures(
+    tested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINESIDE_ENGINE_TRUST", str(tmp_path))
+    for command in (["verify"], ["show"], ["run", "--prompt", "x"]):
+        result = run(command[0], tested, *command[1:])
+        assert result.exit_code == 3
+        assert "not signed" in result.output
+
+
+def test_verify_runs_the_self_test_and_says_so(tested: Path, bundle: Path) -> None:
+    shown = run("verify", tested, "--threads", "1")
+    assert shown.exit_code == 0
+    assert "ok   words: " in shown.output
+    assert "not run" in run("verify", tested, "--no-selftest").output
+    assert "the bundle has none" in run("verify", bundle).output
+
+
+def test_verify_ends_with_3_where_the_engine_computes_something_else(
+    tested: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    tiny_engine.write_checkpoint(other, "moe", seed=8)
+    path = tiny_engine.build(other, tmp_path / "engine")
+    vectors = open_bundle(tested, tmp_path / "cache").path(FILE_NAME).read_bytes()
+    amend_bundle(path, lambda _: {"selftest": {"file": FILE_NAME, "tolerance": 1e-3}}, {FILE_NAME: vectors})
+    shown = run("verify", path)
+    assert shown.exit_code == 3
+    assert "FAIL words" in shown.output
+    assert "does not compute" in shown.output

@@ -172,9 +172,7 @@ def test_making_a_test_again_replaces_it_and_the_signature(checkpoint: Path, tmp
     assert verify_bundle(path).signature is None
 
 
-def test_a_bundle_without_vectors_has_no_report(
-    bundle: Path, engine: AnswersQuestions, tmp_path: Path
-) -> None:
+def test_a_bundle_without_vectors_has_no_report(bundle: Path, engine: Observable, tmp_path: Path) -> None:
     assert run_selftest(open_bundle(bundle, tmp_path), engine, "onnxruntime") is None
     require_passed(None, "tiny")
 
