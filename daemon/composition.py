@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from lineside.daemon.inspection.inspect import Inspector
 from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.station import Station
 from lineside.daemon.inspection.watcher import Watcher
+from lineside.daemon.liveness import Pulse
 from lineside.daemon.recipe_book import SHELF, RecipeBook
 from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
@@ -43,6 +44,8 @@ from lineside.daemon.unit import WARM_S, StationUnit, frame_trigger
 
 LOG = structlog.get_logger("appliance")
 MQTT_CONSUMER = "mqtt"
+OPENING_S = 600.0
+"""How long opening the store may take: a migration copies the database, and pictures are counted."""
 PROTOCOLS = {"auto": None, "5": Protocol.V5, "3.1.1": Protocol.V311}
 
 
@@ -57,10 +60,27 @@ class Running:
     rpc_port: int
     reporter: MqttReporter | None
 
+    def pulses(self) -> list[Pulse]:
+        """The loops that a part passes through, as seen now."""
+        health = self.store.healthy()
+        # A writer whose disk refuses keeps trying, in view: no restart mends that.
+        idle = health.pending_writes == 0 or not health.ok
+        writer = Pulse("store-writer", running=True, turns=self.store.last_sequence(), idle=idle)
+        stations = [pulse for unit in self.units for pulse in (unit.watcher.pulse(), unit.station.pulse())]
+        return [*stations, self.engine.pulse(), writer]
+
 
 @contextmanager
-def running(settings: Settings, clock: Clock, stop: threading.Event) -> Iterator[Running]:
+def running(
+    settings: Settings,
+    clock: Clock,
+    stop: threading.Event,
+    *,
+    starting: Callable[[float], None] = lambda within_s: None,
+) -> Iterator[Running]:
     """Builds and starts the appliance; on the way out closes everything in reverse.
+
+    `starting` hears now and then, while the start goes on, within how many seconds it will hear again.
 
     Returns control once the engine is loaded and every question prepared (or refused, or `stop` was
     set, or the start took too long: then parts are answered NOT_DECIDABLE until it is there).
@@ -70,6 +90,7 @@ def running(settings: Settings, clock: Clock, stop: threading.Event) -> Iterator
     """
     with ExitStack() as stack:
         boot = boot_id()
+        starting(OPENING_S)
         alarms = Alarms()
         store = Store.open(
             settings.device.data_dir,
@@ -110,7 +131,7 @@ def running(settings: Settings, clock: Clock, stop: threading.Event) -> Iterator
             reporter.open()
             stack.callback(reporter.close)
             alarms.tell(reporter)
-        _prepare(engine, units, settings.engine.start_timeout_s, stop)
+        _prepare(engine, units, settings.engine.start_timeout_s, stop, starting)
         for unit in units:
             unit.watcher.open()
             stack.callback(unit.watcher.close)
@@ -193,11 +214,18 @@ def _units(
     return list(runners.values()), units
 
 
-def _prepare(engine: EngineWorker, units: list[StationUnit], timeout_s: float, stop: threading.Event) -> None:
+def _prepare(
+    engine: EngineWorker,
+    units: list[StationUnit],
+    timeout_s: float,
+    stop: threading.Event,
+    starting: Callable[[float], None],
+) -> None:
     """Waits for the engine and has it prepare every question; in short steps, so that a stop is heard."""
     warmed = [look for unit in units for look in unit.warm(unit.station.plan)]
     waited = 0.0
     while waited < timeout_s and not stop.is_set():
+        starting(2 * WARM_S)
         if engine.wait_until_loaded(0.5) in (WorkerState.READY, WorkerState.FAILED):
             break
         waited += 0.5

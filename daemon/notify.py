@@ -24,6 +24,10 @@ class ServiceNotifier:
         """Judging can begin."""
         self._send(f"READY=1\nSTATUS={status}")
 
+    def starting(self, within_s: float) -> None:
+        """The start goes on: it is not late before `within_s` from now are over."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(within_s * 1e6)}")
+
     def status(self, status: str) -> None:
         """One line for `systemctl status`."""
         self._send(f"STATUS={status}")

@@ -17,11 +17,13 @@ from lineside.daemon.logs import configure
 from lineside.daemon.notify import ServiceNotifier
 from lineside.daemon.recipe_book import load_plan
 from lineside.daemon.rpc.server import AddressTaken
+from lineside.daemon.service import tell_until
 from lineside.daemon.settings import Settings, load_settings
 from lineside.daemon.store.errors import StoreError
 from lineside.daemon.yamlfile import BadFile
 
-STATUS_EVERY_S = 5.0
+LOOK_EVERY_S = 5.0
+"""Well below half of `WatchdogSec` in systemd/linesided.service."""
 
 
 @click.command()
@@ -49,12 +51,18 @@ def daemon(config: Path, check: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     notifier = ServiceNotifier.from_environment()
+    clock = SystemClock()
     try:
-        with running(settings, SystemClock(), stop) as appliance:
+        with running(settings, clock, stop, starting=notifier.starting) as appliance:
             notifier.ready(_status(appliance))
-            while not stop.wait(STATUS_EVERY_S):
-                notifier.status(_status(appliance))
-                notifier.alive()
+            tell_until(
+                stop,
+                notifier,
+                clock,
+                pulses=appliance.pulses,
+                status=lambda: _status(appliance),
+                every_s=LOOK_EVERY_S,
+            )
             notifier.stopping()
     except (StoreError, AddressTaken) as error:
         click.echo(f"linesided cannot start: {error}", err=True)

@@ -19,6 +19,7 @@ from lineside.daemon.engine_worker.messages import Ask, EngineProblem, ProblemKi
 from lineside.daemon.engine_worker.process import resident_bytes
 from lineside.daemon.engine_worker.settings import WorkerSettings, WorkerState, WorkerStatus
 from lineside.daemon.engine_worker.supervisor import Supervisor
+from lineside.daemon.liveness import SLOWEST_TURN_S, Pulse
 from lineside.engines.base import Answer, EngineInfo, Grammar, Prompt
 
 
@@ -96,6 +97,16 @@ class EngineWorker:
                 last_answer_age_s=None if last is None else (self._clock.monotonic_ns() - last) / 1e9,
                 memory_bytes=None if board.pid is None else resident_bytes(board.pid),
             )
+
+    def pulse(self) -> Pulse:
+        """The supervising thread's sign of life; the engine itself may be away."""
+        patience = self._settings.patience
+        longest_s = max(patience.start_s, patience.answer_s, patience.idle_s, self._settings.restarts.max_s)
+        if self._thread is None or self._supervisor is None:
+            return Pulse("engine-supervisor", running=False, turns=0)
+        return Pulse(
+            self._thread.name, self._thread.is_alive(), self._supervisor.turns, longest_s + SLOWEST_TURN_S
+        )
 
     def submit(self, asks: Sequence[Ask]) -> Future[list[Answer | EngineProblem]]:
         """Asks the engine; the future gives one outcome per ask, in order, and never raises by itself.

@@ -71,6 +71,7 @@ class Supervisor:
         self._board = board
         self._wake = wake  # an eventfd: written by whoever added work
         self._closing = False
+        self.turns = 0  # grows as long as the thread goes round
         self._history = RestartHistory(settings.restarts)
         self._standing: list[Work] = []
         self._errors_in_a_row = 0
@@ -245,6 +246,7 @@ class Supervisor:
 
     def _wait(self, at_most_s: float, child: EngineProcess | None) -> None:
         """Until the child says something, somebody wakes this thread, or the time is over."""
+        self.turns += 1
         wait([self._wake] if child is None else [self._wake, child.connection], max(0.0, at_most_s))
         try:
             os.eventfd_read(self._wake)

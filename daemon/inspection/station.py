@@ -21,6 +21,7 @@ from lineside.daemon.inspection.inspect import Inspector
 from lineside.daemon.inspection.job import Job, undecided
 from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.plan import Plan
+from lineside.daemon.liveness import SLOWEST_TURN_S, Pulse
 from lineside.daemon.values import (
     Box,
     EvidenceImage,
@@ -86,6 +87,7 @@ class Station:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._turns = 0
         self._thread = threading.Thread(target=self._run, name=f"inspect:{name}", daemon=True)
 
     @property
@@ -145,9 +147,9 @@ class Station:
             expected=dict(expected or {}),
         )
         job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), trouble)
+        self._accept(intake)
         with self._lock:
             self._counts["triggered"] += 1
-        self._accept(intake)
         self._enqueue(job)
         return result_id
 
@@ -162,6 +164,15 @@ class Station:
                 not_decidable=done[Verdict.NOT_DECIDABLE],
                 pending=self._counts["triggered"] - sum(done.values()),
             )
+
+    @property
+    def longest_turn_s(self) -> float:
+        """No part can keep the thread for longer: its deadline, and what may be waited for besides."""
+        return self.plan.deadline_ms / 1e3 + SLOWEST_TURN_S
+
+    def pulse(self) -> Pulse:
+        """The thread's sign of life."""
+        return Pulse(self._thread.name, self._thread.is_alive(), self._turns, self.longest_turn_s)
 
     def _enqueue(self, job: Job) -> None:
         # A file that plays without loss waits for its inspections; a live line cannot be asked to wait.
@@ -179,6 +190,7 @@ class Station:
 
     def _run(self) -> None:
         while True:
+            self._turns += 1
             try:
                 job = self._jobs.get(timeout=0.1)
             except queue.Empty:

@@ -12,6 +12,7 @@ import structlog
 
 from lineside.daemon.cameras.slot import FrameQueue
 from lineside.daemon.inspection.station import Station
+from lineside.daemon.liveness import Pulse
 from lineside.daemon.triggers.base import FrameTrigger, TriggerHit
 from lineside.daemon.values import Frame, Reason, TriggerKind
 
@@ -42,6 +43,8 @@ class Watcher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._idle = threading.Event()
+        self._turns = 0
+        self._missed = 0
         self._thread = threading.Thread(target=self._run, name=f"trigger:{station.name}", daemon=True)
 
     def use(self, trigger: FrameTrigger | None, kind: TriggerKind) -> None:
@@ -64,8 +67,18 @@ class Watcher:
         """Whether the source has ended and every frame of it was looked at."""
         return self._idle.is_set()
 
+    @property
+    def missed(self) -> int:
+        """Parts that were seen and could not be accepted: the store took no more."""
+        return self._missed
+
+    def pulse(self) -> Pulse:
+        """The thread's sign of life. A turn may have to wait until the station has judged a part."""
+        return Pulse(self._thread.name, self._thread.is_alive(), self._turns, self._station.longest_turn_s)
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._turns += 1
             frame = self.frames.take(0.1)
             with self._lock:
                 trigger, kind = self._trigger, self._kind
@@ -75,9 +88,18 @@ class Watcher:
                 LOG.exception("looking for parts failed", station=self._station.name)
                 continue
             for hit in hits:
-                self._station.trigger(hit.frame, kind=kind, part_box=hit.part_box, trouble=self._trouble())
+                self._accept(hit, kind)
             if frame is None and self.frames.finished:
                 self._idle.set()
+
+    def _accept(self, hit: TriggerHit, kind: TriggerKind) -> None:
+        self._turns += 1
+        try:
+            self._station.trigger(hit.frame, kind=kind, part_box=hit.part_box, trouble=self._trouble())
+        except Exception:
+            # The loop's edge: a store that takes no more now must not end the watching for good.
+            self._missed += 1
+            LOG.exception("a part was seen and could not be accepted", station=self._station.name)
 
     def _look(self, trigger: FrameTrigger | None, frame: Frame | None) -> tuple[TriggerHit, ...]:
         if frame is not None:
