@@ -354,30 +354,3 @@ def test_a_closed_engine_says_so(bundle: Path) -> None:
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine.answer([], Prompt("", "Hello"), CHOICE)
-
-
-@pytest.fixture
-def resident_kib() -> Any:
-    def read() -> int:
-        status = Path("/proc/self/status")
-        if not status.exists():
-            pytest.skip("resident memory is read from /proc")
-        return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1])  # type: ignore[index]
-
-    return read
-
-
-def test_memory_stays_flat_over_many_answers(bundle: Path, resident_kib: Any) -> None:
-    engine = Engine.open(bundle, threads=1)
-
-    def some(count: int) -> None:
-        for seed in range(count):
-            size = 16 + 8 * (seed % 5)
-            engine.answer([picture(seed, size, 40)], CAP, CHOICE)
-            engine.answer([picture(seed, 40, size)], Prompt("Count the tablets."), Count(0, 40))
-            engine.answer([picture(seed, size, size)], Prompt("Read."), Text("K[0-9]{2}"))
-
-    some(60)
-    before = resident_kib()
-    some(120)
-    assert resident_kib() - before < 4096
