@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -46,6 +49,19 @@ def plain_errors() -> Iterator[None]:
     except EngineError as error:
         failed = NoAnswer if isinstance(error, UndecodableAnswer) else Refused
         raise failed(str(error)) from error
+
+
+def as_json_text(fields: object) -> str:
+    """One line of strict JSON; what is not a finite number becomes null, which every reader takes."""
+    return json.dumps(_finite(fields), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def policy(trust: Path | None) -> TrustPolicy:

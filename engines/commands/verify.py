@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineside.engines.commands.rim import BUNDLE, JSON, RUNTIME, THREADS, TRUST, plain_errors, policy
+from lineside.engines.commands.rim import (
+    BUNDLE,
+    JSON,
+    RUNTIME,
+    THREADS,
+    TRUST,
+    as_json_text,
+    plain_errors,
+    policy,
+)
 
 if TYPE_CHECKING:
     from lineside.engines.bundle import Bundle
@@ -51,7 +59,7 @@ def verify(
             "key": None if manifest.signature is None else manifest.signature.key,
             "selftest": None if report is None else {**asdict(report), "passed": report.passed},
         }
-        click.echo(json.dumps(said, allow_nan=True))
+        click.echo(as_json_text(said))
     else:
         click.echo(f"{bundle}: {len(manifest.files)} files, all right; digest {manifest.digest}")
         click.echo(f"  signature: {standing.value}")
