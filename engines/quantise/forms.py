@@ -86,6 +86,8 @@ class WeightForms:
             for one in self._candidates(self.precision)
             if not isinstance(one, BlockForm) or not any(width % one.block for width in widths)
         ]
+        if candidates and candidates[0] == "float16" and not all(_fit_float16(part) for part in parts):
+            candidates = []
         form, error = _cheapest(candidates or ["float32"], parts, None)
         self._note(Choice(name, count, max(widths), _label(form), error))
         return form
@@ -104,6 +106,8 @@ class WeightForms:
     def _choose(self, name: str, matrix: Matrix, candidates: Sequence[Form]) -> Form:
         if candidates[0] == "float32":
             return "float32"
+        if candidates[0] == "float16" and not all(_fit_float16(chunk) for chunk in matrix.chunks()):
+            candidates = ("float32",)
         form, error = _cheapest(candidates, [sampled_rows(matrix)], self.samples.get(name))
         self._note(Choice(name, *matrix.shape, _label(form), error))
         return form
@@ -119,9 +123,11 @@ def _cheapest(
     first = candidates[0]
     margin = _WORTH_IT[first.bits] if isinstance(first, BlockForm) else 1.0
     chosen = next(i for i, error in enumerate(errors) if error <= margin * min(errors))
-    if candidates[chosen] == "float16" and max(float(np.abs(part).max()) for part in parts) > _FLOAT16_MAX:
-        return "float32", 0.0
     return candidates[chosen], errors[chosen]
+
+
+def _fit_float16(values: Floats) -> bool:
+    return float(np.abs(values).max(initial=0)) <= _FLOAT16_MAX
 
 
 def error_of(form: Form, parts: Sequence[Floats], inputs: Floats | None = None) -> float:

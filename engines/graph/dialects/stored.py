@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lineside.engines.errors import UnsupportedModel
 from lineside.engines.graph.builder import MICROSOFT, GraphBuilder
 from lineside.engines.graph.dialects.base import ExpertWeights, Floats, Table
 from lineside.engines.graph.matrix import Matrix
@@ -99,7 +100,7 @@ def experts(
     if not isinstance(form, BlockForm):
         kind = np.float16 if form == "float16" else np.float32
         first, second = (
-            g.weight_from(part, kind, (count, rows, width), (one.astype(kind, copy=False) for one in each))
+            g.weight_from(part, kind, (count, rows, width), (_as(one, kind) for one in each))
             for part, rows, width, each in both
         )
         if form == "float16":
@@ -124,6 +125,16 @@ def experts(
         accuracy_level=_INT8_ACTIVATIONS,
         **settings,
     )
+
+
+def _as(values: Floats, kind: Any) -> Any:
+    with np.errstate(over="raise"):
+        try:
+            return values.astype(kind, copy=False)
+        except FloatingPointError as error:
+            raise UnsupportedModel(
+                "an expert has weights beyond what float16 holds: choose another --precision."
+            ) from error
 
 
 def _interleaved(weights: ExpertWeights) -> Iterator[Floats]:
