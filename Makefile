@@ -46,7 +46,7 @@ lint: $(STAMPS)/test ## style, types and import arrows only
 parity: $(STAMPS)/parity ## the graphs against torch and transformers, live (downloads both)
 	$(BIN)/python -m pytest -m parity --ignore tests/benchmarks $(PYTEST_ARGS) $(TESTS)
 
-bench: $(STAMPS)/test ## how fast: one table
+bench: $(STAMPS)/bench ## how fast: one table
 	$(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/benchmarks
 
 protos: $(STAMPS)/runtime ## make the gRPC code anew
@@ -72,6 +72,11 @@ $(STAMPS)/runtime: $(STAMPS)/venv pyproject.toml setup.py constraints.txt $(PROT
 $(STAMPS)/test: $(STAMPS)/runtime
 	@echo "installing what the tests need into $(VENV)" >&2
 	@$(PACKAGE) ".[test]"
+	@touch $@
+
+$(STAMPS)/bench: $(STAMPS)/test
+	@echo "installing llama.cpp, to compare with, into $(VENV)" >&2
+	@$(PACKAGE) ".[test,bench]" || echo "no llama.cpp here: what compares with it is skipped" >&2
 	@touch $@
 
 $(STAMPS)/parity: $(STAMPS)/test
