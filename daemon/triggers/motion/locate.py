@@ -7,9 +7,9 @@ import numpy as np
 
 from lineside.daemon.triggers.motion.background import Background, Mask
 from lineside.daemon.triggers.motion.blobs import raised_pixels, things_in
+from lineside.daemon.triggers.motion.matching import MARGIN
 from lineside.daemon.triggers.motion.rect import Rect, touches
 from lineside.daemon.triggers.motion.refine import box_at
-from lineside.daemon.triggers.motion.tracks import MARGIN
 from lineside.daemon.triggers.motion.view import view_of
 from lineside.daemon.triggers.options import MotionOptions
 from lineside.daemon.values import Box, Picture

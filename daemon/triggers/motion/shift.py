@@ -1,7 +1,8 @@
 """How far everything moved between two looks: parts on one belt move together.
 
-Tries what the edges suggest and keeps the shift that explains most: things seen again, things that must have left
-the view, things that must have come into it. Edges at the view's border say nothing: the part goes on outside.
+Tries what the edges suggest and keeps the shift that explains most: things seen again, things that must
+have left the view, things that must have come into it. Edges at the view's border say nothing: the part
+goes on outside.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ FAR = 1e5
 RELUCTANCE = 1.0
 """What a shift must explain more when it differs from the expected one by the view's longer side.
 
-Parts that follow each other evenly look the same after a step back to the next one: a belt does not jump so."""
+Parts that follow each other evenly look the same after a step to the next one: a belt does not jump so."""
 
 Shift = tuple[float, float]
 
@@ -45,12 +46,16 @@ def common_shift(
     reach = max(view.width, view.height)
 
     def worth(shift: Shift) -> float:
-        likeness = [[likeness_after(b, a, shift, view, margin) for a in after] for b in before]
-        still_here = [max(row) for row in likeness]
-        seen_before = [max(column) for column in zip(*likeness, strict=True)]
-        gone = [1 - b.moved(*shift).inside(view) for b in before]
-        come = [1 - a.moved(-shift[0], -shift[1]).inside(view) for a in after]
-        explained = sum(map(max, still_here, gone)) + sum(map(max, seen_before, come))
+        explained = 0.0
+        places = [seen_after(b, shift, view, margin) for b in before]
+        for b, (short, _) in zip(before, places, strict=True):
+            covered = sum(short.common(a).area for a in after)  # in pieces, perhaps
+            gone = 1.0 - short.area / b.area
+            explained += max(covered / short.area if short.area > 0 else 0.0, gone)
+        for a in after:
+            covered = sum(a.common(longer).area for _, longer in places)
+            come = 1.0 - a.moved(-shift[0], -shift[1]).inside(view)
+            explained += max(min(covered / a.area, 1.0), come)
         off = abs(shift[0] - expected[0]) + abs(shift[1] - expected[1])
         return explained / (len(before) + len(after)) - RELUCTANCE * off / reach
 

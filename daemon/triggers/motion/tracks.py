@@ -9,21 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from lineside.daemon.triggers.motion.matching import MARGIN, match
 from lineside.daemon.triggers.motion.rect import Rect, touches
-from lineside.daemon.triggers.motion.shift import Shift, common_shift, likeness_after, seen_after
+from lineside.daemon.triggers.motion.shift import Shift, common_shift
 from lineside.daemon.triggers.options import Direction
 
 Seen = TypeVar("Seen")
 """What a look carries along for the frame that will be judged."""
 
-MARGIN = 1.0
-"""A thing nearer to the view's border than this may go on outside."""
 COAST_FRAMES = 8
 """How long a part that is not seen is believed to travel on."""
-ALIKE = 0.1
-"""Least likeness to be the same part after the common shift."""
-NEAR = 0.5
-"""A part that moves on its own is looked for within this share of its size."""
 SWAY = 0.6
 """Pixels a standing part seems to move by noise."""
 
@@ -108,69 +103,15 @@ class Tracks(Generic[Seen]):
 
     def _follow(self, things: Sequence[Rect], shift: Shift, at_ns: int) -> bool:
         """Gives every thing to its track, or a new track to the thing; whether any track was seen again."""
-        left = list(things)
-        view = self.aim.view
-        again = False
-        for track in self.tracks:
-            if self._is_covered(track, shift, things):
-                self._move(track, track.rect.moved(*shift), shift, at_ns)  # runs together with another one
-                again = True
-                continue
-            mine = self._pieces(track, left, shift)
-            if not mine:
-                mine = self._on_its_own(track, left)
-            if not mine:
+        matches = match([track.rect for track in self.tracks], things, shift, self.aim.view)
+        for track, rect in zip(self.tracks, matches.seen, strict=True):
+            if rect is None:
                 track.unseen += 1
                 track.rect = track.rect.moved(*shift)
-                continue
-            again = True
-            found = mine[0]
-            for piece in mine[1:]:
-                found = found.union(piece)
-            for piece in mine:
-                left.remove(piece)
-            self._move(track, found, self._own_shift(track, found, shift), at_ns)
-        covered = [track.rect for track in self.tracks if track.unseen == 0]
-        for thing in left:
-            if not any(known.inside(thing.grown(MARGIN)) > 0.8 for known in covered):
-                self.tracks.append(Track(thing.common(view), thing, at_ns))
-        return again
-
-    def _is_covered(self, track: Track[Seen], shift: Shift, things: Sequence[Rect]) -> bool:
-        """Whether one thing covers this part and another one: two parts that touch in the picture."""
-        view = self.aim.view
-        here = track.rect.moved(*shift).common(view)
-        if here.area <= 0:
-            return False
-        for thing in things:
-            if here.inside(thing) > 0.8 and thing.area > 1.5 * here.area:
-                others = (t.rect.moved(*shift).common(view) for t in self.tracks if t is not track)
-                if any(other.area > 0.3 * here.area and other.inside(thing) > 0.8 for other in others):
-                    return True
-        return False
-
-    def _pieces(self, track: Track[Seen], things: Sequence[Rect], shift: Shift) -> list[Rect]:
-        """The thing most like this part after the shift, and further pieces where the part must be."""
-        if not things:
-            return []
-        view = self.aim.view
-        best = max(things, key=lambda thing: likeness_after(track.rect, thing, shift, view, MARGIN))
-        if likeness_after(track.rect, best, shift, view, MARGIN) < ALIKE:
-            return []
-        here = seen_after(track.rect, shift, view, MARGIN)[0].grown(2 * MARGIN)
-        return [best, *(thing for thing in things if thing is not best and thing.inside(here) > 0.7)]
-
-    def _on_its_own(self, track: Track[Seen], things: Sequence[Rect]) -> list[Rect]:
-        """A thing of about the same size nearby: parts that do not move together."""
-        x, y = track.rect.centre
-        reach = NEAR * max(track.rect.width, track.rect.height)
-        near = [
-            thing
-            for thing in things
-            if abs(thing.centre[0] - x) + abs(thing.centre[1] - y) < reach
-            and 0.5 < thing.area / max(track.rect.area, 1.0) < 2.0
-        ]
-        return near[:1]
+            else:
+                self._move(track, rect, self._own_shift(track, rect, shift), at_ns)
+        self.tracks += [Track(thing, thing, at_ns) for thing in matches.new]
+        return any(rect is not None for rect in matches.seen)
 
     def _own_shift(self, track: Track[Seen], found: Rect, shift: Shift) -> Shift:
         view = self.aim.view
