@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import click
 
+from lineside.engines.commands.bench import bench
 from lineside.engines.commands.build import build
 from lineside.engines.commands.compare import compare
 from lineside.engines.commands.keys import keys
@@ -22,5 +23,5 @@ def engine() -> None:
     """Engine bundles: show, verify, run, bench, compare, build, and the keys they are signed with."""
 
 
-for command in (show, verify, run, compare, build, keys):
+for command in (show, verify, run, bench, compare, build, keys):
     engine.add_command(command)
