@@ -145,6 +145,7 @@ def build_bundle(
     is_demo: bool = False,
     scope: Sequence[Mapping[str, object]] | None = None,
     card: Mapping[str, object] | None = None,
+    selftest: bool = False,
     progress: Progress | None = None,
 ) -> str:
     """Builds a checkpoint's graphs and writes them with all else an engine needs; gives the bundle's digest.
@@ -152,10 +153,12 @@ def build_bundle(
     `out` that ends in `.lsengine` becomes an archive, anything else a folder; it appears whole or not at all.
     `source`: model and revision. `adapter`: a LoRA adapter to merge. `calibration_images`: a folder of the
     user's own pictures to choose scales by. `raw`: a base model, without a chat template. `context_tokens`:
-    None takes what the model was made for. The rest is docs/engine-bundle.md's.
+    None takes what the model was made for. `selftest`: run the engine once for vectors that `verify` asks for
+    again (`engines/selftest.py`). The rest is docs/engine-bundle.md's.
 
     Raises:
         UnsupportedModel: the checkpoint cannot be built from, or lacks a file that an engine needs.
+        NotEnoughMemory: for the self-test, which loads the whole engine.
         CannotBuild: no room on the disk, or not enough memory.
         DamagedBundle: fields that make no manifest.
     """
@@ -218,6 +221,11 @@ def build_bundle(
             }
             if scope is not None:
                 fields["scope"] = [dict(entry) for entry in scope]
+            if selftest:
+                from lineside.engines.selftest import add_selftest  # only here is a runtime needed
+
+                progress.stage("self-test", 0)
+                fields = add_selftest(folder, fields)
             progress.stage("packing", 0)
             return write_bundle(folder, fields, out)
 

@@ -82,9 +82,7 @@ def write_bundle(folder: Path, manifest_fields: Mapping[str, object], out: Path)
     Raises:
         DamagedBundle: a file that may not be in a bundle, or fields that make no manifest.
     """
-    names = [name for name in _walk(folder) if name != MANIFEST_NAME]
-    files = {check_name(name): _sha256(folder / name) for name in names}
-    data = written({**manifest_fields, "format": FORMAT, "files": files})
+    names, data = _described(folder, manifest_fields)
     manifest = read_manifest(data)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == SUFFIX:
@@ -92,6 +90,24 @@ def write_bundle(folder: Path, manifest_fields: Mapping[str, object], out: Path)
     else:
         _write_folder(folder, names, data, out, link=False)
     return manifest.digest
+
+
+def seal_folder(folder: Path, manifest_fields: Mapping[str, object]) -> Bundle:
+    """Makes a folder's files a bundle where they are, for a builder that wants to open it before it ships it.
+
+    Raises:
+        DamagedBundle: as `write_bundle` does.
+    """
+    _, data = _described(folder, manifest_fields)
+    manifest = read_manifest(data)
+    (folder / MANIFEST_NAME).write_bytes(data)
+    return Bundle(folder, manifest)
+
+
+def _described(folder: Path, fields: Mapping[str, object]) -> tuple[list[str], bytes]:
+    names = [name for name in _walk(folder) if name != MANIFEST_NAME]
+    files = {check_name(name): _sha256(folder / name) for name in names}
+    return names, written({**fields, "format": FORMAT, "files": files})
 
 
 def amend_bundle(path: Path, fields: Fields, files: Mapping[str, bytes] | None = None) -> str:

@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lineside.engines.base import Answer, Choice, Clip, Count, Free, Grammar, Image, Observer, Prompt, Text
-from lineside.engines.bundle import Bundle, amend_bundle, open_bundle
-from lineside.engines.errors import DamagedBundle, EngineError, UndecodableAnswer
-from lineside.engines.manifest import Manifest, ScopeEntry
+from lineside.engines.bundle import Bundle, amend_bundle, open_bundle, seal_folder
+from lineside.engines.errors import DamagedBundle, EngineError, PromptTooLong, UndecodableAnswer
+from lineside.engines.manifest import MANIFEST_NAME, Manifest, ScopeEntry
 from lineside.engines.open import Engine
 from lineside.engines.signing import TrustPolicy
 
@@ -124,22 +124,59 @@ def make_selftest(path: Path, *, runtime: str = "auto", threads: int | None = No
     Raises:
         DamagedBundle, IncompatibleBundle: the bundle does not open.
         UndecodableAnswer: its engine gives no finite logits.
+        PromptTooLong: its context is too small for any question.
     """
     # Beside the bundle: the system's temporary folder may be too small for what it unpacks to.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as place:
         bundle = open_bundle(path, Path(place))
-        context = min(bundle.manifest.context_tokens, _CONTEXT)
-        with Engine.open(
-            bundle.folder,
-            runtime,
-            threads=threads,
-            context_tokens=context,
-            cache=Path(place),
-            trust=TrustPolicy(),
-        ) as engine:
-            vectors = [record(engine, case) for case in cases_of(bundle.manifest)]
-    entry = {"file": FILE_NAME, "tolerance": tolerance_of(bundle.manifest.precision)}
-    return amend_bundle(path, lambda _: {"selftest": entry}, {FILE_NAME: pack(vectors)})
+        vectors = _vectors(bundle, Path(place), runtime, threads)
+    entry = _entry(bundle.manifest)
+    return amend_bundle(path, lambda _: {"selftest": entry}, {FILE_NAME: vectors})
+
+
+def add_selftest(
+    folder: Path, fields: Mapping[str, object], *, runtime: str = "auto", threads: int | None = None
+) -> dict[str, object]:
+    """Puts vectors among files that are not a bundle yet; gives the manifest's `fields` with their entry.
+
+    For a builder: what is packed already would have to be unpacked for `make_selftest`.
+
+    Raises:
+        As `make_selftest` does; and NotEnoughMemory: this machine builds an engine that it cannot run.
+    """
+    bundle = seal_folder(folder, fields)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lineside-selftest-") as place:
+            vectors = _vectors(bundle, Path(place), runtime, threads)
+    finally:
+        bundle.path(MANIFEST_NAME).unlink()
+    (folder / FILE_NAME).write_bytes(vectors)
+    return {**fields, "selftest": _entry(bundle.manifest)}
+
+
+def _vectors(bundle: Bundle, cache: Path, runtime: str, threads: int | None) -> bytes:
+    context = min(bundle.manifest.context_tokens, _CONTEXT)
+    # No signature is asked for: nobody could have signed an engine that is only being made.
+    trust = TrustPolicy()
+    with Engine.open(
+        bundle.folder, runtime, threads=threads, context_tokens=context, cache=cache, trust=trust
+    ) as engine:
+        vectors = [_if_it_fits(engine, case) for case in cases_of(bundle.manifest)]
+    kept = [vector for vector in vectors if vector is not None]
+    if not kept:
+        raise PromptTooLong(f"a context of {context} tokens is too small for any question of the self-test")
+    return pack(kept)
+
+
+def _if_it_fits(engine: Observable, case: Case) -> Vector | None:
+    try:
+        return record(engine, case)
+    except PromptTooLong:
+        return None  # an engine built for short questions is tested with those that it can be asked
+
+
+def _entry(manifest: Manifest) -> dict[str, object]:
+    return {"file": FILE_NAME, "tolerance": tolerance_of(manifest.precision)}
 
 
 def run_selftest(bundle: Bundle, engine: Observable, runtime: str) -> SelfTestReport | None:
@@ -159,7 +196,7 @@ def run_selftest(bundle: Bundle, engine: Observable, runtime: str) -> SelfTestRe
 def cases_of(manifest: Manifest) -> list[Case]:
     """What an engine is asked: its own questions where it knows only some, else words, talk and a picture."""
     if manifest.scope is not None:
-        return [_scope_case(entry) for entry in manifest.scope[:_SCOPE_CASES]]
+        return [scope_case(entry) for entry in manifest.scope[:_SCOPE_CASES]]
     talk = "You inspect parts on a production line."
     cases = [
         Case("words", Prompt(question="The cap of the bottle is", raw=True), picture=False),
@@ -173,7 +210,8 @@ def cases_of(manifest: Manifest) -> list[Case]:
     return cases
 
 
-def _scope_case(entry: ScopeEntry) -> Case:
+def scope_case(entry: ScopeEntry) -> Case:
+    """A question that a narrow engine was trained for, as it was trained."""
     prompt = Prompt(entry.instruction)
     if entry.kind == "choice":
         return Case(entry.id, prompt, picture=True, values=entry.values)

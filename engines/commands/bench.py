@@ -11,6 +11,9 @@ import click
 from lineside.engines.commands.rim import BUNDLE, JSON, RUNTIME, THREADS, as_json_text, plain_errors
 from lineside.engines.memory import size_text
 
+# About what the largest caches of a processor hold.
+_CACHED = 32 << 20
+
 if TYPE_CHECKING:
     from lineside.engines.bench import BenchReport
 
@@ -73,6 +76,7 @@ def _lines(report: BenchReport, size: str) -> list[str]:
         f"{'':<22}{'measured':>12}{'at most':>12}{'share':>8}",
         _row(f"prefill of {past}", graph.prefill_tokens_s, report.prefill_bound_tokens_s),
         _row("decode", graph.decode_tokens_s, report.decode_bound_tokens_s),
+        *_caveat(report),
         "",
         f"inspection of {size}: {one.prompt_tokens} tokens of words, {one.image_tokens} of picture, "
         f"{one.answer_tokens} of answer",
@@ -83,6 +87,12 @@ def _lines(report: BenchReport, size: str) -> list[str]:
         f"memory: {size_text(report.peak_bytes)} at most in this process; weights and states stated as "
         f"{size_text(report.stated_bytes)}",
     ]
+
+
+def _caveat(report: BenchReport) -> list[str]:
+    if report.traffic.bytes_at(report.graph.prompt_tokens) > _CACHED:
+        return []
+    return ["  (its weights fit into the processor's caches: memory does not bound its decoding)"]
 
 
 def _row(name: str, measured: float, bound: float) -> str:

@@ -53,6 +53,14 @@ _PRECISION = click.Choice(PRECISIONS)
 @click.option("--source", "origin", help="Where the checkpoint is from; its own name by default.")
 @click.option("--revision", help="Which revision of the source.")
 @click.option("--context-tokens", type=click.IntRange(1), help="The most an opened engine may be given.")
+@click.option(
+    "--no-selftest", is_flag=True, help="Make no self-test vectors (they need the engine in memory)."
+)
+@click.option(
+    "--sign",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A private key's file (`lineside engine keys new`) to sign the bundle with.",
+)
 @click.option("--demo", is_flag=True, help="Mark it as the demo engine, which knows its own questions only.")
 @JSON
 def build(
@@ -70,6 +78,8 @@ def build(
     origin: str | None,
     revision: str | None,
     context_tokens: int | None,
+    no_selftest: bool,
+    sign: Path | None,
     demo: bool,
     as_json: bool,
 ) -> None:
@@ -80,8 +90,11 @@ def build(
     from lineside.engines.build import QUANTISATION_FILE, Storage, build_bundle
     from lineside.engines.checkpoint import describe
     from lineside.engines.hub import find_checkpoint
+    from lineside.engines.signing import private_key, sign_bundle
 
     with plain_errors():
+        if sign is not None:
+            private_key(sign)  # a key that cannot be used is better known before the work than after it
         folder = find_checkpoint(source)
         said = describe(folder)
         if licence is None and said.licence is None:
@@ -105,14 +118,16 @@ def build(
                 context_tokens=context_tokens,
                 is_demo=demo,
                 scope=_demo_scope() if demo else None,
+                selftest=not no_selftest,
                 progress=progress,
             )
+        signer = sign_bundle(out, sign) if sign is not None else None
     size = sum(one.stat().st_size for one in out.rglob("*")) if out.is_dir() else out.stat().st_size
     if as_json:
-        fields = {"bundle": str(out), "digest": digest, "precision": precision, "bytes": size}
+        fields = {"bundle": str(out), "digest": digest, "precision": precision, "bytes": size, "key": signer}
         click.echo(json.dumps(fields | {"forms": progress.forms}, ensure_ascii=False))
         return
-    click.echo(f"{out}: {digest}")
+    click.echo(f"{out}: {digest}" + (f", signed by {signer}" if signer is not None else ""))
     for form, (count, error) in progress.forms.items():
         click.echo(f"  {count} matrices as {form}, relative error up to {error:.4f} ({QUANTISATION_FILE})")
 

@@ -16,7 +16,6 @@ from lineside.engines.commands.grammars import Asked, question_options
 from lineside.engines.commands.pictures import picture_files, read_picture
 from lineside.engines.commands.rim import JSON, RUNTIME, THREADS, as_json_text, plain_errors
 from lineside.engines.compare import WHOLE, Question, QuestionComparison, Region, compare_engines
-from lineside.engines.manifest import ScopeEntry
 
 _ENGINE = click.Path(exists=True, path_type=Path)
 
@@ -98,6 +97,7 @@ def compare(
 
 def _questions(bundle: Path, file: Path | None, asked: Asked) -> list[Question]:
     from lineside.engines.bundle import peek_manifest
+    from lineside.engines.selftest import scope_case
 
     if file is not None:
         if not asked.is_nothing():
@@ -108,16 +108,8 @@ def _questions(bundle: Path, file: Path | None, asked: Asked) -> list[Question]:
     scope = peek_manifest(bundle).scope
     if not scope:
         raise click.UsageError("say what is asked: --questions FILE, or --instruction with --choice or so")
-    return [Question(entry.id, Prompt(entry.instruction), _trained(entry)) for entry in scope]
-
-
-def _trained(entry: ScopeEntry) -> Grammar:
-    if entry.kind == "choice":
-        return Choice(entry.values)
-    if entry.kind == "count":
-        numbers = [int(value) for value in entry.values]
-        return Count(min(numbers), max(numbers))
-    return Text(entry.pattern or ".*")
+    cases = [scope_case(entry) for entry in scope]
+    return [Question(case.name, case.prompt, case.grammar) for case in cases]
 
 
 def read_questions(path: Path) -> list[Question]:

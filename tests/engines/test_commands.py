@@ -298,3 +298,21 @@ def test_verify_ends_with_3_where_the_engine_computes_something_else(
     assert shown.exit_code == 3
     assert "FAIL words" in shown.output
     assert "does not compute" in shown.output
+
+
+def test_build_makes_a_signed_bundle_with_a_self_test(checkpoint: Path, tmp_path: Path) -> None:
+    made = json.loads(run("keys", "new", tmp_path / "keys", "--json").output)
+    out = tmp_path / "built.lsengine"
+    fields = ["--name", "built", "--version", "1", "--licence", "MIT"]
+    built = run("build", checkpoint, "-o", out, *fields, "--sign", made["private"])
+    assert built.exit_code == 0
+    assert f"signed by {made['id']}" in built.output
+    said = json.loads(run("verify", out, "--trust", tmp_path / "keys", "--json").output)
+    assert (said["signature"], said["selftest"]["passed"]) == ("trusted", True)
+    plain = tmp_path / "plain"
+    assert run("build", checkpoint, "-o", plain, *fields, "--no-selftest").exit_code == 0
+    assert not json.loads(run("show", plain, "--json").output)["selftest"]
+    Path(made["private"]).chmod(0o644)
+    refused = run("build", checkpoint, "-o", tmp_path / "no", *fields, "--sign", made["private"])
+    assert refused.exit_code == 3
+    assert not (tmp_path / "no").exists()

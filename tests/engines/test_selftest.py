@@ -13,7 +13,7 @@ import tiny_engine
 
 from lineside.engines.base import Answer, Clip, Free, Grammar, Image, Observer, Prompt
 from lineside.engines.bundle import Bundle, open_bundle, verify_bundle
-from lineside.engines.errors import DamagedBundle, UndecodableAnswer
+from lineside.engines.errors import DamagedBundle, PromptTooLong, UndecodableAnswer
 from lineside.engines.open import Engine
 from lineside.engines.selftest import (
     FILE_NAME,
@@ -217,3 +217,19 @@ def test_the_picture_never_changes() -> None:
 def test_tolerances_follow_the_precision() -> None:
     assert tolerance_of("fp32") < tolerance_of("fp16") < tolerance_of("int4-block32")
     assert tolerance_of("nobody knows") == tolerance_of("int4")
+
+
+def test_a_builder_adds_vectors_before_it_packs(checkpoint: Path, tmp_path: Path) -> None:
+    early = tiny_engine.build(checkpoint, tmp_path / "early.lsengine", selftest=True)
+    late = tiny_engine.build(checkpoint, tmp_path / "late.lsengine")
+    make_selftest(late)
+    assert verify_bundle(early).selftest is not None
+    assert verify_bundle(early).files == verify_bundle(late).files
+
+
+def test_an_engine_for_short_questions_is_asked_those_that_fit(checkpoint: Path, tmp_path: Path) -> None:
+    path = tiny_engine.build(checkpoint, tmp_path / "short", context_tokens=40, selftest=True)
+    assert [vector.case.name for vector in unpack(path / FILE_NAME)] == ["words"]
+    with pytest.raises(PromptTooLong, match="too small for any"):
+        tiny_engine.build(checkpoint, tmp_path / "none", context_tokens=4, selftest=True)
+    assert not (tmp_path / "none").exists()
