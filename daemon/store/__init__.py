@@ -7,6 +7,7 @@ from lineside.daemon.store.errors import Alarm as Alarm
 from lineside.daemon.store.errors import AlarmCode as AlarmCode
 from lineside.daemon.store.errors import EvidenceDamaged as EvidenceDamaged
 from lineside.daemon.store.errors import EvidenceEvicted as EvidenceEvicted
+from lineside.daemon.store.errors import EvidenceExpired as EvidenceExpired
 from lineside.daemon.store.errors import EvidenceUnavailable as EvidenceUnavailable
 from lineside.daemon.store.errors import Health as Health
 from lineside.daemon.store.errors import NewerDatabase as NewerDatabase

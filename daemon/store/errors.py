@@ -24,15 +24,19 @@ class StoreBusy(StoreError):
 
 
 class StoreClosed(StoreError):
-    """Closed before this could be made durable. A part accepted before is closed at the next start."""
+    """Closed before this was known to be durable. A part accepted before has its row after the next start."""
 
 
 class EvidenceUnavailable(StoreError):
-    """No such evidence: never stored, evicted by the quota, missing, or damaged. The message says which."""
+    """No such evidence: never stored, evicted, expired, missing, or damaged. The message says which."""
 
 
 class EvidenceEvicted(EvidenceUnavailable):
     """The picture was stored once and went to make room."""
+
+
+class EvidenceExpired(EvidenceUnavailable):
+    """The picture was stored once, and its time of keeping is over."""
 
 
 class EvidenceDamaged(EvidenceUnavailable):
@@ -42,6 +46,7 @@ class EvidenceDamaged(EvidenceUnavailable):
 class AlarmCode(StrEnum):
     """What the store cannot mend by itself. Stable: alert rules switch on these."""
 
+    CLOCK_DOUBTED = "CLOCK_DOUBTED"
     DATABASE_DAMAGED = "DATABASE_DAMAGED"
     DATABASE_FAILING = "DATABASE_FAILING"
     DATABASE_RECOVERED = "DATABASE_RECOVERED"

@@ -32,13 +32,18 @@ class ResultFilter:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Totals since the database began. `verdicts`: station → verdict → how many."""
+    """Totals since the database began. `verdicts`: station → verdict → how many.
+
+    Pictures that went, by the verdict they were kept for: `evidence_evicted` to make room while they
+    were still to be kept, `evidence_expired` when their time of keeping was over.
+    """
 
     results: int
     open_intakes: int
     verdicts: Mapping[str, Mapping[Verdict, int]]
     evidence_bytes: int
     evidence_evicted: Mapping[Verdict, int]
+    evidence_expired: Mapping[Verdict, int]
 
     def total(self, verdict: Verdict) -> int:
         """How many results of all stations have this verdict."""
@@ -83,7 +88,7 @@ def last_ordinal(connection: Connection) -> int:
 
 
 def evidence_state(connection: Connection, evidence_id: str) -> str | None:
-    """KEPT, EVICTED or MISSING; None when no result ever named it."""
+    """KEPT, EVICTED, EXPIRED or MISSING; None when no result ever named it."""
     files = schema.evidence_files.c
     return connection.execute(
         select(files.state).where(files.evidence_id == evidence_id)
@@ -100,7 +105,8 @@ def counts(connection: Connection) -> Counts:
         open_intakes=connection.execute(select(func.count()).select_from(schema.intakes)).scalar_one(),
         verdicts=verdicts,
         evidence_bytes=retention.kept_bytes(connection),
-        evidence_evicted=retention.evicted(connection),
+        evidence_evicted=retention.gone(connection, retention.EVICTED),
+        evidence_expired=retention.gone(connection, retention.EXPIRED),
     )
 
 

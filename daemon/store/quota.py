@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from lineside.daemon.store import retention
 from lineside.daemon.store.evidence import EvidenceFiles
 from lineside.daemon.store.retention import Victim
+from lineside.daemon.store.witnessed import WitnessedTime
 
 SMALLEST_ROOM_BYTES, LARGEST_ROOM_BYTES = 2**20, 16 * 2**20
 """When the disk itself is full, a tenth of what is kept is freed at a time, within these bounds."""
@@ -22,10 +23,13 @@ SLACK = 0.02
 class EvidenceQuota:
     """Bounds the bytes of kept pictures to `quota_bytes`."""
 
-    def __init__(self, engine: Engine, files: EvidenceFiles, quota_bytes: int) -> None:
+    def __init__(
+        self, engine: Engine, files: EvidenceFiles, quota_bytes: int, witnessed: WitnessedTime
+    ) -> None:
         self._engine = engine
         self._files = files
         self._quota_bytes = quota_bytes
+        self._witnessed = witnessed
         self._removed: dict[str, Victim] = {}
 
     def sweep(self, *, adopt: bool) -> int:
@@ -47,22 +51,23 @@ class EvidenceQuota:
         return lost
 
     def enforce(self) -> None:
-        """Removes pictures until the quota holds. A row says EVICTED before its file goes."""
+        """Removes pictures until the quota holds. A row says why before its file goes."""
         if self._removed:
             # A picture that came again meanwhile has its file again, and stays.
             gone = [one for one in self._removed.values() if not self._files.path(one.evidence_id).exists()]
             with self._engine.begin() as connection:
-                retention.mark_evicted(connection, gone)
+                retention.mark_gone(connection, gone)
             self._removed.clear()
         while True:
             with self._engine.begin() as connection:
                 excess = retention.kept_bytes(connection) - self._quota_bytes
                 if excess <= 0:
                     return
-                chosen = retention.victims(connection, excess + int(SLACK * self._quota_bytes))
+                needed = excess + int(SLACK * self._quota_bytes)
+                chosen = retention.victims(connection, needed, self._witnessed.passed())
                 if not chosen:
                     return
-                retention.mark_evicted(connection, chosen)
+                retention.mark_gone(connection, chosen)
             for victim in chosen:
                 self._files.remove(victim.evidence_id)
 
@@ -75,7 +80,8 @@ class EvidenceQuota:
         with self._engine.begin() as connection:
             tenth = retention.kept_bytes(connection) // 10
             room = min(max(tenth, SMALLEST_ROOM_BYTES), LARGEST_ROOM_BYTES)
-            chosen = retention.victims(connection, room, passed_over=spare | self._removed.keys())
+            spared = spare | self._removed.keys()
+            chosen = retention.victims(connection, room, self._witnessed.passed(), passed_over=spared)
         for victim in chosen:
             if self._files.remove(victim.evidence_id):
                 self._removed[victim.evidence_id] = victim

@@ -1,7 +1,8 @@
-"""Which pictures go when the quota is reached: the oldest of OK parts first, then undecided, then bad ones.
+"""Which pictures go: those whose time of keeping is over, and when the quota is reached, others with them.
 
-Verdict rows never go. What goes is counted. Functions run in the writer's transaction; removing the
-files afterwards is the writer's.
+For room, what is over goes first; then the oldest of OK parts, then of undecided ones, then of bad ones.
+Verdict rows never go. What goes is counted, apart by why it went. Functions run in the writer's
+transaction; removing the files afterwards is the writer's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from lineside.daemon.store import schema
@@ -21,6 +22,7 @@ RANKS = {Verdict.OK: 0, Verdict.NOT_DECIDABLE: 1, Verdict.NOT_OK: 2}
 
 KEPT = "KEPT"
 EVICTED = "EVICTED"
+EXPIRED = "EXPIRED"
 MISSING = "MISSING"
 
 BYTES = "evidence.bytes"
@@ -29,48 +31,76 @@ BYTES = "evidence.bytes"
 CHUNK = 256
 """Files evicted in one transaction, at most."""
 
-_COUNTERS = {rank: f"evidence.evicted.{verdict.value}" for verdict, rank in RANKS.items()}
+_COUNTERS = {
+    (state, rank): f"evidence.{state.lower()}.{verdict.value}"
+    for state in (EVICTED, EXPIRED)
+    for verdict, rank in RANKS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A picture to remove."""
+    """A picture to remove. `why`: EXPIRED when its time was over, else EVICTED."""
 
     evidence_id: str
     size_bytes: int
     rank: int
+    why: str
 
 
-def victims(connection: Connection, free_bytes: int, passed_over: Set[str] = frozenset()) -> list[Victim]:
+def expired(
+    connection: Connection, now_s: int, limit: int, passed_over: Set[str] = frozenset()
+) -> list[Victim]:
+    """The pictures whose time of keeping was over at `now_s` (see witnessed), the longest over first."""
+    files = schema.evidence_files
+    query = (
+        select(files.c.evidence_id, files.c.size_bytes, files.c.rank)
+        .where(files.c.state == KEPT, files.c.keep_until_s <= now_s)
+        .order_by(files.c.keep_until_s)
+        .limit(limit + len(passed_over))
+    )
+    rows = [row for row in connection.execute(query) if row.evidence_id not in passed_over]
+    return [Victim(row.evidence_id, row.size_bytes, row.rank, EXPIRED) for row in rows[:limit]]
+
+
+def victims(
+    connection: Connection, free_bytes: int, now_s: int, passed_over: Set[str] = frozenset()
+) -> list[Victim]:
     """The pictures to remove so that `free_bytes` become free, the least worth first; at most `CHUNK`."""
     files = schema.evidence_files
     query = (
         select(files.c.evidence_id, files.c.size_bytes, files.c.rank)
-        .where(files.c.state == KEPT)
+        .where(files.c.state == KEPT, or_(files.c.keep_until_s.is_(None), files.c.keep_until_s > now_s))
         .order_by(files.c.rank, files.c.last_sequence)
+        .limit(CHUNK + len(passed_over))
     )
     chosen: list[Victim] = []
     freed = 0
-    for row in connection.execute(query.limit(CHUNK + len(passed_over))):
+    for victim in expired(connection, now_s, CHUNK, passed_over):
         if freed >= free_bytes:
+            return chosen
+        chosen.append(victim)
+        freed += victim.size_bytes
+    for row in connection.execute(query):
+        if freed >= free_bytes or len(chosen) == CHUNK:
             break
         if row.evidence_id not in passed_over:
-            chosen.append(Victim(row.evidence_id, row.size_bytes, row.rank))
+            chosen.append(Victim(row.evidence_id, row.size_bytes, row.rank, EVICTED))
             freed += row.size_bytes
     return chosen
 
 
-def mark_evicted(connection: Connection, chosen: Sequence[Victim]) -> None:
+def mark_gone(connection: Connection, chosen: Sequence[Victim]) -> None:
     """Notes that these pictures go, and counts them by the verdict they were kept for."""
     for victim in chosen:
-        if _leave(connection, victim.evidence_id, EVICTED):
-            add_number(connection, _COUNTERS[victim.rank], 1)
+        if _leave(connection, victim.evidence_id, victim.why):
+            add_number(connection, _COUNTERS[victim.why, victim.rank], 1)
             add_number(connection, BYTES, -victim.size_bytes)
 
 
-def evicted(connection: Connection) -> dict[Verdict, int]:
-    """How many pictures went to make room, by the verdict they were kept for."""
-    return {verdict: number(connection, _COUNTERS[rank]) for verdict, rank in RANKS.items()}
+def gone(connection: Connection, why: str) -> dict[Verdict, int]:
+    """How many pictures went for this reason (EVICTED, EXPIRED), by the verdict they were kept for."""
+    return {verdict: number(connection, _COUNTERS[why, rank]) for verdict, rank in RANKS.items()}
 
 
 def kept_bytes(connection: Connection) -> int:

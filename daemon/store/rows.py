@@ -31,9 +31,18 @@ def accept(connection: Connection, intake: Intake) -> None:
 
 
 def commit(
-    connection: Connection, draft: ResultDraft, kept: Kept, *, device: str, reserve: SequenceReserve
+    connection: Connection,
+    draft: ResultDraft,
+    kept: Kept,
+    *,
+    device: str,
+    reserve: SequenceReserve,
+    keep_until_s: int | None,
 ) -> Result:
-    """Writes the verdict, closes the intake, names the evidence; a result that is there is given back."""
+    """Writes the verdict, closes the intake, names the evidence; a result that is there is given back.
+
+    `keep_until_s`: see `schema.evidence_files`.
+    """
     intake = draft.intake
     found = select(schema.results.c.record).where(schema.results.c.result_id == intake.result_id)
     stored = connection.execute(found).scalar_one_or_none()
@@ -62,7 +71,7 @@ def commit(
         )
     )
     _add_findings(connection, result)
-    _name_evidence(connection, result, kept.refs)
+    _name_evidence(connection, result, kept.refs, keep_until_s)
     connection.execute(delete(schema.intakes).where(schema.intakes.c.result_id == intake.result_id))
     tally = upsert(schema.tallies).values(station=intake.station, verdict=str(draft.verdict), total=1)
     connection.execute(
@@ -90,7 +99,9 @@ def _add_findings(connection: Connection, result: Result) -> None:
         connection.execute(insert(schema.findings), rows)
 
 
-def _name_evidence(connection: Connection, result: Result, refs: Sequence[EvidenceRef]) -> None:
+def _name_evidence(
+    connection: Connection, result: Result, refs: Sequence[EvidenceRef], keep_until_s: int | None
+) -> None:
     files = schema.evidence_files
     rank = retention.RANKS[result.verdict]
     for position, ref in enumerate(refs):
@@ -105,9 +116,11 @@ def _name_evidence(connection: Connection, result: Result, refs: Sequence[Eviden
                     rank=rank,
                     last_sequence=result.sequence,
                     state=retention.KEPT,
+                    keep_until_s=keep_until_s,
                 )
             )
         else:
+            # SQLite's max of several values is null when one of them is: no end is the latest end.
             connection.execute(
                 update(files)
                 .where(files.c.evidence_id == ref.evidence_id)
@@ -116,6 +129,7 @@ def _name_evidence(connection: Connection, result: Result, refs: Sequence[Eviden
                     size_bytes=ref.size_bytes,
                     last_sequence=result.sequence,
                     state=retention.KEPT,
+                    keep_until_s=func.max(files.c.keep_until_s, keep_until_s),
                 )
             )
         if known is None or known[0] != retention.KEPT:

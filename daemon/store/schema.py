@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration: a database at this revision opens without loading Alembic."""
 
 metadata = MetaData(
@@ -68,7 +68,9 @@ findings = Table(
     Column("text", String),
 )
 
-# One row a stored file. `rank` is the worth of the best verdict that names it (see retention.RANKS).
+# One row a stored file. `rank` is the worth of the best verdict that names it (see retention.RANKS),
+# `keep_until_s` the latest time of keeping among its results, in seconds of `witnessed.WitnessedTime`;
+# null: as long as the quota lasts.
 evidence_files = Table(
     "evidence_files",
     metadata,
@@ -77,7 +79,9 @@ evidence_files = Table(
     Column("rank", Integer, nullable=False),
     Column("last_sequence", Integer, nullable=False),
     Column("state", String, nullable=False),
+    Column("keep_until_s", Integer),
     Index("ix_evidence_files_eviction", "state", "rank", "last_sequence"),
+    Index("ix_evidence_files_expiry", "state", "keep_until_s"),
 )
 
 # Which result names which file, in the order of the record.

@@ -6,32 +6,38 @@ engines, brokers or gRPC.
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from lineside.daemon.clock import Clock
 from lineside.daemon.store import chain, database, device_state, outbox, queries, retention, rows
 from lineside.daemon.store.arrivals import Arrivals
-from lineside.daemon.store.errors import Alarm, AlarmCode, EvidenceEvicted, EvidenceUnavailable, Health
+from lineside.daemon.store.errors import (
+    Alarm,
+    AlarmCode,
+    EvidenceEvicted,
+    EvidenceExpired,
+    EvidenceUnavailable,
+    Health,
+)
 from lineside.daemon.store.evidence import EvidenceFiles, Kept
+from lineside.daemon.store.housekeeping import Housekeeping
 from lineside.daemon.store.interrupted import interrupted
 from lineside.daemon.store.opening import lock, mend_reserve, open_database
 from lineside.daemon.store.queries import Counts, ResultFilter
-from lineside.daemon.store.quota import EvidenceQuota
-from lineside.daemon.store.records import check_draft, check_intake, from_rfc3339
+from lineside.daemon.store.records import check_draft, check_intake, from_rfc3339, rfc3339
 from lineside.daemon.store.sequences import SequenceReserve
-from lineside.daemon.store.writer import Request, Writer, is_disk_full
+from lineside.daemon.store.writer import Request, Writer
 from lineside.daemon.values import EvidenceImage, Intake, Result, ResultDraft
 
 log = structlog.get_logger(__name__)
@@ -71,7 +77,7 @@ class Store:
         self._file = path / database.FOLDER / database.FILE
         # Set by _start, which `open` runs before anybody has the store.
         self._engine: Engine
-        self._quota: EvidenceQuota
+        self._house: Housekeeping
         self._writer: Writer
         self._readers: Engine
 
@@ -122,12 +128,15 @@ class Store:
             gone = "the database is gone or empty; a new one was begun, its numbers follow the old ones"
             self._alarm(Alarm(AlarmCode.DATABASE_DAMAGED, gone, self._clock.now()))
         self._engine = opened.writer
-        self._files.create()
-        self._quota = EvidenceQuota(opened.writer, self._files, self._quota_bytes)
-        lost = self._quota.sweep(adopt=opened.created)
-        if lost:
-            message = f"{lost} evidence files that rows name are not there any more"
-            self._alarm(Alarm(AlarmCode.EVIDENCE_MISSING, message, self._clock.now()))
+        self._house = Housekeeping(
+            opened.writer,
+            opened.file,
+            self._files,
+            self._clock,
+            quota_bytes=self._quota_bytes,
+            alarm=self._alarm,
+        )
+        self._house.open(adopt=opened.created)
         self._readers = database.reader_engine(opened.file)
         self._stack.callback(self._readers.dispose)
         with self._readers.begin() as connection:
@@ -138,8 +147,8 @@ class Store:
             self._files,
             self._clock,
             announce=self._announce,
-            tidy=self._tidy,
-            on_trouble=self._make_room,
+            tidy=self._house.tidy,
+            on_trouble=self._house.make_room,
             on_alarm=self._alarm,
         )
         self._writer.start()
@@ -148,10 +157,17 @@ class Store:
         """Writes what was taken, stops the writer, wakes all waiters. A second call does nothing.
 
         What the disk does not take within `timeout_s` fails with StoreClosed; an accepted part among it
-        is closed as interrupted at the next start.
+        is closed as interrupted at the next start. A call that the disk never answers is given up
+        `writer.LAST_CALL_S` later, with an alarm: the files then stay open and the folder locked, so that
+        nobody works beside the unfinished call, until this process ends (or `close` is called again once
+        the call has come back).
         """
-        self._writer.close(timeout_s)
+        stopped = self._writer.close(timeout_s)
         self._arrivals.close()
+        if not stopped:
+            message = "closed while the disk does not answer a call; the store stays locked by this process"
+            self._alarm(Alarm(AlarmCode.DATABASE_FAILING, message, self._clock.now()))
+            return
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -177,12 +193,22 @@ class Store:
         check_intake(intake)
         return self._submit(lambda connection, _: rows.accept(connection, intake), result_id=intake.result_id)
 
-    def commit(self, draft: ResultDraft, images: Sequence[EvidenceImage] = ()) -> Future[Result]:
+    def commit(
+        self,
+        draft: ResultDraft,
+        images: Sequence[EvidenceImage] = (),
+        *,
+        keep_until: datetime | None = None,
+    ) -> Future[Result]:
         """Writes the verdict of a part with its findings and pictures, and closes its intake, all at once.
 
         The future gives the stored result. A second commit for the same `result_id` gives the first
         result unchanged. Pictures that the disk refuses are left out, `evidence_lost` is set, and an
         alarm is raised: the verdict is written all the same.
+
+        `keep_until`: the pictures go once that time has come, by the clock that gave `decided_at` (the
+        store measures how far the two lie apart); None: they stay as long as the quota lasts. A picture
+        that several results name stays for the longest of theirs.
 
         Raises:
             StoreBusy, StoreClosed: nothing was taken; the intake stays open.
@@ -190,9 +216,16 @@ class Store:
                 as NOT_DECIDABLE with INTERNAL_ERROR.
         """
         check_draft(draft)
+        if keep_until is not None:
+            rfc3339(keep_until)
         return self._submit(
             lambda connection, kept: rows.commit(
-                connection, draft, kept, device=self._device, reserve=self._reserve
+                connection,
+                draft,
+                kept,
+                device=self._device,
+                reserve=self._reserve,
+                keep_until_s=self._house.deadline(draft.decided_at, keep_until),
             ),
             images=tuple(images),
             result_id=draft.intake.result_id,
@@ -276,6 +309,7 @@ class Store:
 
         Raises:
             EvidenceUnavailable: no result names it. EvidenceEvicted: the quota took it.
+            EvidenceExpired: its time of keeping is over.
             EvidenceDamaged: its file is missing or altered.
             ValueError: not an evidence id.
         """
@@ -285,6 +319,8 @@ class Store:
             raise EvidenceUnavailable(f"no result names evidence {evidence_id}")
         if found == retention.EVICTED:
             raise EvidenceEvicted(f"evidence {evidence_id} was removed to make room")
+        if found == retention.EXPIRED:
+            raise EvidenceExpired(f"the time of keeping of evidence {evidence_id} is over; it was removed")
         return self._files.read(evidence_id)
 
     def verify(self) -> chain.Verification:
@@ -320,23 +356,6 @@ class Store:
 
     def _announce(self, values: Sequence[object]) -> None:
         self._arrivals.announce([value for value in values if isinstance(value, Result)])
-
-    def _tidy(self) -> None:
-        try:
-            self._quota.enforce()
-            if database.wal_bytes(self._file) > database.WAL_LIMIT_BYTES:
-                database.checkpoint(self._engine)
-        except (OSError, SQLAlchemyError, sqlite3.Error) as error:
-            # No result depends on it, and the next write finds the same trouble and raises the alarm.
-            log.warning("store.tidy_failed", error=str(error))
-
-    def _make_room(self, error: Exception, spare: Set[str]) -> None:
-        if not is_disk_full(error):
-            return
-        try:
-            self._quota.make_room(spare)
-        except (OSError, SQLAlchemyError) as failure:
-            log.warning("store.make_room_failed", error=str(failure))
 
     def _alarm(self, alarm: Alarm) -> None:
         log.error("store.alarm", code=str(alarm.code), message=alarm.message, result_id=alarm.result_id)

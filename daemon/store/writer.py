@@ -12,7 +12,8 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence, Set
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -36,6 +37,12 @@ LINGER_S = 0.002
 """How long the first request of a batch waits for company."""
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 5.0
+IDLE_S = 30.0
+"""With nothing to write, housekeeping comes this often."""
+BACKLOG_S = 0.2
+"""And this soon again while it says that more is left to do."""
+LAST_CALL_S = 5.0
+"""After `close` has given up writing: how long a call that the disk has not answered is waited for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,8 +62,9 @@ class Writer:
     """Owns the write engine between `start` and `close`.
 
     `announce` is called in the writer thread with the batch's values once they are durable, before any
-    future resolves; `tidy` after each batch. Neither may block for long, nor raise. `on_trouble` gets the
-    failure and the ids of the pictures that the rows being written name.
+    future resolves; `tidy` after each batch and now and then when there is none, and says whether it left
+    something to do. Neither may block for long, nor raise. `on_trouble` gets the failure and the ids of
+    the pictures that the rows being written name.
     """
 
     def __init__(
@@ -66,7 +74,7 @@ class Writer:
         clock: Clock,
         *,
         announce: Callable[[Sequence[object]], None],
-        tidy: Callable[[], None],
+        tidy: Callable[[], bool],
         on_trouble: Callable[[Exception, Set[str]], None],
         on_alarm: Callable[[Alarm], None],
     ) -> None:
@@ -79,7 +87,7 @@ class Writer:
         self._on_alarm = on_alarm
         self._changed = threading.Condition()
         self._waiting: deque[Request] = deque()
-        self._in_hand = 0
+        self._in_hand: list[Request] = []
         self._closing = False
         self._give_up = threading.Event()
         self._failing: tuple[str, datetime] | None = None
@@ -114,35 +122,49 @@ class Writer:
         """Whether writing works, and how much waits."""
         with self._changed:
             reason, since = self._failing or (None, None)
-            return Health(reason is None, reason, since, len(self._waiting) + self._in_hand)
+            return Health(reason is None, reason, since, len(self._waiting) + len(self._in_hand))
 
-    def close(self, timeout_s: float) -> None:
-        """Writes what was taken and stops; what cannot be written in `timeout_s` fails with StoreClosed."""
+    def close(self, timeout_s: float) -> bool:
+        """Writes what was taken and stops; what cannot be written in `timeout_s` fails with StoreClosed.
+
+        False: after `LAST_CALL_S` more the disk has still not answered a call. The thread stays in it, as
+        nothing can take it out; should the call come back, the batch in hand ends as it then may, though
+        its futures have failed, and the thread ends.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread.ident is None:
-            return
+            return True
         self._thread.join(timeout_s)
         self._give_up.set()
-        self._thread.join()
+        self._thread.join(LAST_CALL_S)
+        if not self._thread.is_alive():
+            return True
+        with self._changed:
+            in_hand = list(self._in_hand)
+        self._abandon(in_hand, "the disk has not answered; the next start shows whether it was written")
+        return False
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            self._store(batch)
-            with self._changed:
-                self._in_hand = 0
-            self._tidy()
+        more = False
+        while (batch := self._next_batch(BACKLOG_S if more else IDLE_S)) is not None:
+            if batch:
+                self._store(batch)
+                with self._changed:
+                    self._in_hand = []
+            more = self._tidy()
 
-    def _next_batch(self) -> list[Request]:
-        """The next requests, in order; empty when the store closes and nothing waits."""
+    def _next_batch(self, idle_s: float) -> list[Request] | None:
+        """The next requests, in order; none when none came in `idle_s`; None when the store closes."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._waiting) or self._closing)
+            if not self._changed.wait_for(lambda: bool(self._waiting) or self._closing, idle_s):
+                return []
             self._changed.wait_for(lambda: len(self._waiting) >= BATCH_SIZE or self._closing, LINGER_S)
             batch = [self._waiting.popleft() for _ in range(min(BATCH_SIZE, len(self._waiting)))]
-            self._in_hand = len(batch)
+            self._in_hand = list(batch)
             self._changed.notify_all()
-            return batch
+            return batch or None
 
     def _store(self, batch: list[Request]) -> None:
         """Makes a batch durable, however long it takes, and resolves its futures."""
@@ -160,14 +182,15 @@ class Writer:
                 self._fail(error)
                 self._on_trouble(error, _named(kept))
                 if self._give_up.wait(wait_s):
-                    self._abandon(batch)
+                    self._abandon(batch, self._why())
                     return
                 wait_s = min(2 * wait_s, LONGEST_RETRY_S)
             else:
                 self._succeed()
                 self._announce(values)
                 for request, value in zip(batch, values, strict=True):
-                    request.future.set_result(value)
+                    with suppress(InvalidStateError):  # `close` gave this one up while the disk kept still
+                        request.future.set_result(value)
                 return
 
     def _keep_evidence(self, batch: Sequence[Request]) -> list[Kept]:
@@ -230,14 +253,16 @@ class Writer:
 
     def _refuse(self, request: Request, cause: Exception) -> None:
         self._alarm(AlarmCode.REQUEST_REFUSED, f"a write was refused: {cause}", request.result_id)
-        request.future.set_exception(cause)
+        with suppress(InvalidStateError):
+            request.future.set_exception(cause)
 
-    def _abandon(self, batch: Sequence[Request]) -> None:
+    def _abandon(self, batch: Sequence[Request], why: str) -> None:
         with self._changed:
             left = [*batch, *self._waiting]
             self._waiting.clear()
         for request in left:
-            request.future.set_exception(StoreClosed(f"closed before it could be written: {self._why()}"))
+            with suppress(InvalidStateError):
+                request.future.set_exception(StoreClosed(f"closed before it could be written: {why}"))
 
     def _why(self) -> str:
         return "the disk is slow" if self._failing is None else self._failing[0]

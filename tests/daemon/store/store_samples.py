@@ -27,13 +27,17 @@ GENEROUS_S = 60.0
 
 
 class TestClock:
-    """Wall time that moves one millisecond a look, from where the test puts it; ids that count."""
+    """Wall time that moves one millisecond a look, from where the test puts it; ids that count.
+
+    Monotonic time stands still but for `pass_time`.
+    """
 
     __test__ = False
 
     def __init__(self, seed: int = 0) -> None:
         self.time = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         self.is_synchronised = True
+        self.ns = 0
         self._ids = random.Random(seed)
 
     def now(self) -> datetime:
@@ -41,7 +45,12 @@ class TestClock:
         return self.time
 
     def monotonic_ns(self) -> int:
-        return 0
+        return self.ns
+
+    def pass_time(self, **time: float) -> None:
+        """Time really passes: on the wall and on the monotonic clock."""
+        self.time += timedelta(**time)
+        self.ns += timedelta(**time) // timedelta(microseconds=1) * 1000
 
     def synchronised(self) -> bool:
         return self.is_synchronised

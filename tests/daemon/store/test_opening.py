@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from store_samples import GENEROUS_S, Samples
+from store_samples import GENEROUS_S, Samples, TestClock
 
 from lineside.daemon.store import Alarm, AlarmCode, NewerDatabase, Store, StoreError
 from lineside.daemon.store import database as database_module
@@ -72,6 +74,56 @@ def test_a_database_of_the_first_release_opens(open_store: Callable[..., Store],
     assert [result.sequence for result in store.pending("mqtt")] == [2]
     assert [result.draft.intake.part_id for result in store.recover("boot-b")] == ["P00004"]
     assert store.last_sequence() == 4
+
+
+def test_pictures_of_the_first_release_have_no_end_and_a_copy_is_left(
+    open_store: Callable[..., Store], tmp_path: Path, samples: Samples, clock: TestClock
+) -> None:
+    file = tmp_path / "store" / "database" / "results.sqlite"
+    restore("v0001.sql", file)
+    with closing(sqlite3.connect(file)) as connection:
+        named = connection.execute("SELECT evidence_id FROM evidence_files").fetchall()
+    assert len(named) == 3
+    old = b"of the first release"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        (one,) = named[0]
+        digest = hashlib.sha256(old).hexdigest()
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("UPDATE evidence_files SET evidence_id = ? WHERE evidence_id = ?", (digest, one))
+    path = tmp_path / "store" / "evidence" / digest[:2] / digest
+    path.parent.mkdir(parents=True)
+    path.write_bytes(old)
+
+    store = open_store()
+    assert revision_of(store._file) == HEAD_REVISION
+    assert revision_of(file.with_name("results.sqlite.before-0001")) == "0001"
+    clock.pass_time(days=4000)
+    for _ in range(2):
+        store.set_state("settled", "").result(GENEROUS_S)
+    assert store.read_evidence(digest) == old
+    assert store.counts().evidence_expired == dict.fromkeys(Verdict, 0)
+
+
+def test_a_database_of_the_second_release_goes_on_keeping_its_pictures(
+    open_store: Callable[..., Store], tmp_path: Path, clock: TestClock
+) -> None:
+    """Three pictures of the same moment: for good, for thirty days (less what has run), for ninety."""
+    restore("v0002.sql", tmp_path / "store" / "database" / "results.sqlite")
+    for data in (b"ok", b"broken", b"not decidable"):
+        path = tmp_path / "store" / "evidence" / hashlib.sha256(data).hexdigest()[:2]
+        path.mkdir(parents=True, exist_ok=True)
+        (path / hashlib.sha256(data).hexdigest()).write_bytes(data)
+    clock.time += timedelta(days=1)
+    store = open_store()
+    assert store.verify().ok
+    gone: list[dict[Verdict, int]] = []
+    for days in (28, 2, 58, 2):
+        clock.pass_time(days=days)
+        for _ in range(2):
+            store.set_state("settled", "").result(GENEROUS_S)
+        gone.append({verdict: n for verdict, n in store.counts().evidence_expired.items() if n})
+    both = {Verdict.NOT_OK: 1, Verdict.NOT_DECIDABLE: 1}
+    assert gone == [{}, {Verdict.NOT_OK: 1}, {Verdict.NOT_OK: 1}, both]
 
 
 def test_a_migration_keeps_every_row_and_leaves_a_copy(written: Path, tmp_path: Path) -> None:

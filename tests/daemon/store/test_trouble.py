@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event
 from store_samples import GENEROUS_S, Samples, picture
 
-from lineside.daemon.store import Alarm, AlarmCode, Store, StoreClosed
+from lineside.daemon.store import Alarm, AlarmCode, Store, StoreClosed, StoreInUse
 
 
 class FullDatabase:
@@ -84,6 +84,48 @@ def test_closing_while_the_disk_is_full_tells_the_callers_and_loses_no_accepted_
         future.result(0)
     again = open_store()
     assert [result.result_id for result in again.recover("boot-a")] == [intake.result_id]
+    assert again.verify().ok
+
+
+def test_closing_does_not_wait_for_a_disk_that_never_answers(
+    open_store: Callable[..., Store],
+    samples: Samples,
+    alarms: list[Alarm],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lineside.daemon.store.writer.LAST_CALL_S", 0.1)
+    store = open_store()
+    answer, asked = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def hang(descriptor: int) -> None:
+        asked.set()
+        assert answer.wait(GENEROUS_S)
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lineside.daemon.store.durable.os.fsync", hang)
+        in_hand = store.commit(samples.draft(), [picture(b"seen")])
+        assert asked.wait(GENEROUS_S)
+        waiting = store.commit(samples.draft())
+        store.close(timeout_s=0.1)
+
+        # Everybody is told, and nobody may work beside a call that may still come back.
+        for future in (in_hand, waiting):
+            with pytest.raises(StoreClosed, match="has not answered"):
+                future.result(0)
+        assert alarms[-1].code is AlarmCode.DATABASE_FAILING
+        with pytest.raises(StoreInUse):
+            open_store()
+        answer.set()
+        store._writer._thread.join(GENEROUS_S)
+        assert not store._writer._thread.is_alive()
+
+    # It came back: what was in hand is there, once; what only waited is not.
+    store.close()
+    again = open_store()
+    assert [result.sequence for result in again.since(0)] == [1]
+    assert again.read_evidence(again.since(0)[0].evidence[0].evidence_id) == b"seen"
     assert again.verify().ok
 
 
