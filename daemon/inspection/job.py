@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from lineside.daemon.clock import Clock
 from lineside.daemon.inspection.plan import Plan
@@ -64,6 +65,18 @@ class Stages:
         """Adds times that somebody else measured."""
         for stage, milliseconds in times.items():
             self.spent[stage] = self.spent.get(stage, 0.0) + milliseconds
+
+
+def keep_until(job: Job, result: ResultDraft) -> datetime | None:
+    """Until when the recipe wants the pictures of this result kept; None: as long as there is room."""
+    duration = job.plan.loaded.recipe.evidence.keep.of(result.verdict).duration
+    if duration is None:
+        return None
+    try:
+        return result.decided_at + duration
+    except OverflowError:
+        # Beyond the year 9999: such a clock, or such a duration, has no end to speak of.
+        return None
 
 
 def undecided(

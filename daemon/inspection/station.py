@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 import structlog
 
 from lineside.daemon.clock import Clock
 from lineside.daemon.inspection.inspect import Inspector
-from lineside.daemon.inspection.job import Job, undecided
+from lineside.daemon.inspection.job import Job, keep_until, undecided
 from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.liveness import SLOWEST_TURN_S, Pulse
@@ -41,8 +43,15 @@ QUEUE_SIZE = 64
 
 LOG = structlog.get_logger("station")
 
-Commit = Callable[[ResultDraft, tuple[EvidenceImage, ...]], "Future[Result]"]
 Accept = Callable[[Intake], "Future[None]"]
+
+
+class Commit(Protocol):
+    """Makes a verdict durable with its pictures. `keep_until` None: as long as there is room for them."""
+
+    def __call__(
+        self, draft: ResultDraft, images: tuple[EvidenceImage, ...], *, keep_until: datetime | None
+    ) -> Future[Result]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,8 @@ class Station:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 return
-            self._finish(undecided(job, self._clock, ReasonCode.INTERRUPTED, "the device was stopped"), ())
+            draft = undecided(job, self._clock, ReasonCode.INTERRUPTED, "the device was stopped")
+            self._finish(job, draft, ())
 
     def trigger(
         self,
@@ -186,7 +196,7 @@ class Station:
             self._jobs.put_nowait(job)
         except queue.Full:
             message = f"{QUEUE_SIZE} parts were waiting already: the line is faster than the engine"
-            self._finish(undecided(job, self._clock, ReasonCode.OVERLOADED, message), ())
+            self._finish(job, undecided(job, self._clock, ReasonCode.OVERLOADED, message), ())
 
     def _run(self) -> None:
         while True:
@@ -206,9 +216,9 @@ class Station:
             LOG.exception("inspection failed", station=self.name, result_id=job.intake.result_id)
             message = f"{type(error).__name__} while judging; the log has the details"
             draft, images = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message), ()
-        self._finish(draft, images)
+        self._finish(job, draft, images)
 
-    def _finish(self, draft: ResultDraft, images: tuple[EvidenceImage, ...]) -> None:
+    def _finish(self, job: Job, draft: ResultDraft, images: tuple[EvidenceImage, ...]) -> None:
         with self._lock:
             self._counts[draft.verdict] += 1
-        self._commit(draft, images)
+        self._commit(draft, images, keep_until=keep_until(job, draft))

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from inspection_doubles import HeldClock, ScriptedEngine, answer
+from inspection_doubles import RECIPE, HeldClock, ScriptedEngine, answer
 
 from lineside.daemon.clock import SystemClock
 from lineside.daemon.inspection.inspect import Inspector
+from lineside.daemon.inspection.job import keep_until, undecided
 from lineside.daemon.inspection.part_numbers import BLOCK, PartNumbers
+from lineside.daemon.inspection.plan import make_plan
 from lineside.daemon.inspection.station import QUEUE_SIZE, Station
 from lineside.daemon.inspection.watcher import Watcher
+from lineside.daemon.recipes.load import parse_recipe
 from lineside.daemon.triggers.base import TriggerHit
-from lineside.daemon.values import Frame, Intake, ReasonCode, ResultDraft, TriggerKind, Verdict
+from lineside.daemon.values import (
+    EvidenceImage,
+    Frame,
+    Intake,
+    ReasonCode,
+    Result,
+    ResultDraft,
+    TriggerKind,
+    Verdict,
+)
 
 GOOD = {"Is the cap on?": answer("ok"), "Read the code.": answer("A123")}
 
@@ -27,6 +41,7 @@ class Ledger:
     def __init__(self) -> None:
         self.accepted: list[Intake] = []
         self.committed: list[ResultDraft] = []
+        self.keep_until: list[datetime | None] = []
         self.changed = threading.Condition()
 
     def accept(self, intake: Intake) -> Future[None]:
@@ -35,8 +50,11 @@ class Ledger:
         done.set_result(None)
         return done
 
-    def commit(self, draft: ResultDraft, images: object) -> Future[None]:
+    def commit(
+        self, draft: ResultDraft, images: tuple[EvidenceImage, ...], *, keep_until: datetime | None
+    ) -> Future[Result]:
         with self.changed:
+            self.keep_until.append(keep_until)
             self.committed.append(draft)
             self.changed.notify_all()
         return Future()
@@ -191,6 +209,38 @@ def test_parts_that_still_wait_when_the_device_stops_are_interrupted_not_forgott
     assert ledger.every_promise_kept_once()
 
 
+@pytest.mark.parametrize(
+    ("script", "kept_for"),
+    [
+        (GOOD, timedelta(hours=12)),
+        ({**GOOD, "Is the cap on?": answer("missing")}, timedelta(days=30)),
+        ({**GOOD, "Is the cap on?": answer("ok", 0.1)}, None),
+    ],
+    ids=["OK", "NOT_OK", "NOT_DECIDABLE"],
+)
+def test_pictures_are_to_be_kept_as_long_as_the_recipe_says_for_the_verdict(script, kept_for):
+    keep = "{OK: 12h, NOT_OK: 30d, NOT_DECIDABLE: 100%}"
+    plan = make_plan(parse_recipe(RECIPE.replace("{OK: 100%}", keep), "r"))
+    ledger, clock = Ledger(), HeldClock()
+    station = station_of(plan, ledger, Inspector(ScriptedEngine(script), clock), clock)
+    station.open()
+
+    station.trigger(frame_of(clock), kind=TriggerKind.GRPC)
+    ledger.wait_for(1)
+    station.close()
+
+    (draft,), (until,) = ledger.committed, ledger.keep_until
+    assert until == (None if kept_for is None else draft.decided_at + kept_for)
+
+
+def test_a_clock_at_the_end_of_time_costs_no_verdict(make_job, clock):
+    job = make_job()
+    result = undecided(job, clock, ReasonCode.LATE, "late")
+
+    assert keep_until(job, result) == result.decided_at + timedelta(days=90)
+    assert keep_until(job, dataclasses.replace(result, decided_at=datetime.max.replace(tzinfo=UTC))) is None
+
+
 def test_a_recipe_change_holds_for_parts_triggered_after_it(plan, clock):
     ledger = Ledger()
     slow = BlockingInspector(clock)
@@ -198,9 +248,6 @@ def test_a_recipe_change_holds_for_parts_triggered_after_it(plan, clock):
     station.open()
     before = plan.ref
     station.trigger(frame_of(clock), kind=TriggerKind.GRPC)
-    from lineside.daemon.inspection.plan import make_plan
-    from lineside.daemon.recipes.load import parse_recipe
-
     after = station.use(make_plan(parse_recipe(plan.loaded.text.replace("cap-check", "cap-check-2"), "r")))
     station.trigger(frame_of(clock), kind=TriggerKind.GRPC)
     slow.go.set()
