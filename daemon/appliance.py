@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -87,6 +87,8 @@ class Appliance:
         self._consumers = tuple(consumers)
         self._started_at = started_at
         self._requests = Requests()
+        self._refused: Counter[str] = Counter()
+        self._refused_lock = threading.Lock()
 
     def device(self) -> DeviceState:
         """The device as seen now."""
@@ -149,7 +151,7 @@ class Appliance:
         unit = self._unit(station)
 
         def act() -> str:
-            _require(station, unit.objections())
+            self._require(station, unit.objections())
             frame = unit.runner.newest()
             return unit.station.trigger(
                 frame,
@@ -175,7 +177,7 @@ class Appliance:
         unit = self._unit(station)
 
         def act() -> str:
-            _require(station, unit.objections_to_uploads())
+            self._require(station, unit.objections_to_uploads())
             frame = Frame(unit.station.camera, 0, image, self._clock.monotonic_ns(), self._clock.now())
             return unit.station.trigger(
                 frame,
@@ -186,6 +188,11 @@ class Appliance:
             )
 
         return self._requests.once(station, request_id, act)
+
+    def refused_triggers(self) -> Mapping[str, int]:
+        """Station → triggers that were refused because it could not judge."""
+        with self._refused_lock:
+            return dict(self._refused)
 
     def wait_for(self, result_id: str, timeout_s: float) -> Result | None:
         """The stored result, or None when it has not come within `timeout_s`."""
@@ -216,7 +223,8 @@ class Appliance:
             raise UnknownName(f"there is no station '{name}'; there are: {', '.join(sorted(self._units))}")
         return self._units[name]
 
-
-def _require(station: str, objections: Sequence[str]) -> None:
-    if objections:
-        raise NotReady(f"station '{station}' cannot judge now: {'; '.join(objections)}")
+    def _require(self, station: str, objections: Sequence[str]) -> None:
+        if objections:
+            with self._refused_lock:
+                self._refused[station] += 1
+            raise NotReady(f"station '{station}' cannot judge now: {'; '.join(objections)}")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.station import Station
 from lineside.daemon.inspection.watcher import Watcher
 from lineside.daemon.liveness import Pulse
+from lineside.daemon.metrics.families import SUBJECTS, Measured
+from lineside.daemon.metrics.latency import Latency
+from lineside.daemon.metrics.server import MetricsServer
 from lineside.daemon.recipe_book import SHELF, RecipeBook
 from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
@@ -51,7 +55,7 @@ PROTOCOLS = {"auto": None, "5": Protocol.V5, "3.1.1": Protocol.V311}
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What runs. `rpc_port` is the port really listened on."""
+    """What runs. `rpc_port` and `metrics_port` are the ports really listened on."""
 
     appliance: Appliance
     store: Store
@@ -59,6 +63,7 @@ class Running:
     units: tuple[StationUnit, ...]
     rpc_port: int
     reporter: MqttReporter | None
+    metrics_port: int | None = None
 
     def pulses(self) -> list[Pulse]:
         """The loops that a part passes through, as seen now."""
@@ -86,7 +91,8 @@ def running(
     set, or the start took too long: then parts are answered NOT_DECIDABLE until it is there).
 
     Raises:
-        BadFile: a recipe that does not hold. StoreError, AddressTaken, OSError: what cannot be opened.
+        BadFile: a recipe that does not hold.
+        StoreError, AddressTaken, MetricsAddressTaken, OSError: what cannot be opened.
     """
     with ExitStack() as stack:
         boot = boot_id()
@@ -108,7 +114,8 @@ def running(
         engine = EngineWorker(worker_settings(settings.engine), clock)
         engine.open()
         stack.callback(engine.close)
-        runners, units = _units(settings, clock, boot, store, engine, recipes)
+        latency = Latency()
+        runners, units = _units(settings, clock, boot, store, engine, recipes, latency)
         for unit in units:
             unit.station.open()
             stack.callback(unit.station.close)
@@ -131,6 +138,14 @@ def running(
             reporter.open()
             stack.callback(reporter.close)
             alarms.tell(reporter)
+        metrics_port = None
+        if settings.metrics is not None:
+            measured = Measured(appliance, store, engine, tuple(units), reporter, latency)
+            metrics = MetricsServer(
+                settings.metrics.listen, {name: partial(read, measured) for name, read in SUBJECTS.items()}
+            )
+            metrics_port = metrics.open()
+            stack.callback(metrics.close)
         _prepare(engine, units, settings.engine.start_timeout_s, stop, starting)
         for unit in units:
             unit.watcher.open()
@@ -138,7 +153,7 @@ def running(
         for runner in runners:
             runner.start()
             stack.callback(runner.stop)
-        yield Running(appliance, store, engine, tuple(units), rpc_port, reporter)
+        yield Running(appliance, store, engine, tuple(units), rpc_port, reporter, metrics_port)
 
 
 class Alarms:
@@ -174,7 +189,13 @@ def worker_settings(settings: EngineSettings) -> WorkerSettings:
 
 
 def _units(
-    settings: Settings, clock: Clock, boot: str, store: Store, engine: EngineWorker, recipes: RecipeBook
+    settings: Settings,
+    clock: Clock,
+    boot: str,
+    store: Store,
+    engine: EngineWorker,
+    recipes: RecipeBook,
+    latency: Latency,
 ) -> tuple[list[CameraRunner], list[StationUnit]]:
     inspector = Inspector(engine, clock)
     cameras = {camera.id: make_camera(camera, clock) for camera in settings.cameras}
@@ -189,7 +210,7 @@ def _units(
             plan,
             inspector=inspector,
             accept=store.accept,
-            commit=store.commit,
+            commit=latency.observing(store.commit),
             numbers=PartNumbers(entry.id, store.reserve_numbers),
             clock=clock,
             boot_id=boot,

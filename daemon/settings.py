@@ -193,15 +193,31 @@ class GrpcSettings(Strict):
 
     @model_validator(mode="after")
     def _loopback(self) -> GrpcSettings:
-        host, colon, port = self.listen.rpartition(":")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise located([(("listen",), f"must be host:port; here it is '{self.listen}'")])
-        if not _is_loopback(host.strip("[]")):
-            message = (
-                f"'{host}' is not loopback, and this version's gRPC has no TLS: use 127.0.0.1 or a tunnel"
-            )
-            raise located([(("listen",), message)])
+        _refuse_beyond_this_machine(self.listen, "this version's gRPC has no TLS")
         return self
+
+
+class MetricsSettings(Strict):
+    """The Prometheus endpoint."""
+
+    listen: str = Field(
+        default="127.0.0.1:9464",
+        description="`host:port`, port 0 for any free one; plaintext, hence loopback only",
+    )
+
+    @model_validator(mode="after")
+    def _loopback(self) -> MetricsSettings:
+        _refuse_beyond_this_machine(self.listen, "metrics are served without TLS")
+        return self
+
+
+def _refuse_beyond_this_machine(listen: str, because: str) -> None:
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise located([(("listen",), f"must be host:port; here it is '{listen}'")])
+    if not _is_loopback(host.strip("[]")):
+        message = f"'{host}' is not loopback, and {because}: use 127.0.0.1 or a tunnel"
+        raise located([(("listen",), message)])
 
 
 def _is_loopback(host: str) -> bool:
@@ -239,6 +255,7 @@ class Settings(Strict):
     stations: tuple[StationSettings, ...] = Field(min_length=1)
     mqtt: MqttSettings | None = None
     grpc: GrpcSettings = GrpcSettings()
+    metrics: MetricsSettings | None = None
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
 

@@ -14,6 +14,7 @@ from lineside.daemon.composition import Running, running
 from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.logs import configure
+from lineside.daemon.metrics.server import MetricsAddressTaken
 from lineside.daemon.notify import ServiceNotifier
 from lineside.daemon.recipe_book import load_plan
 from lineside.daemon.rpc.server import AddressTaken
@@ -64,7 +65,7 @@ def daemon(config: Path, check: bool) -> None:
                 every_s=LOOK_EVERY_S,
             )
             notifier.stopping()
-    except (StoreError, AddressTaken) as error:
+    except (StoreError, AddressTaken, MetricsAddressTaken) as error:
         click.echo(f"linesided cannot start: {error}", err=True)
         sys.exit(3)
 

@@ -77,6 +77,7 @@ def test_what_is_left_out_has_a_default_and_mqtt_is_off() -> None:
         ("  username: box-7\n", "", 15, "mqtt.password_file", "needs a username"),
         ("mqtt:", "grpc: {listen: '0.0.0.0:50051'}\nmqtt:", 13, "grpc.listen", "not loopback"),
         ("mqtt:", "grpc: {listen: '127.0.0.1'}\nmqtt:", 13, "grpc.listen", "host:port"),
+        ("mqtt:", "metrics: {listen: '0.0.0.0:9464'}\nmqtt:", 13, "metrics.listen", "without TLS"),
         ("mqtt:", "mqtt:\n  tls: {cert_file: a.pem}", 14, "mqtt.tls", "belong together"),
     ],
 )
