@@ -76,9 +76,11 @@ class BrokerListener:
         with self._lock:
             known = record["result_id"] in self._ids
             self._repeated += known
-            self._ids.add(record["result_id"])
         if not known:
             self._on_record(record)
+            with self._lock:
+                # Counted once it was handed on: who sees the count finds the record.
+                self._ids.add(record["result_id"])
 
 
 class WatchListener:

@@ -205,9 +205,10 @@ class LineWatch:
             now = (*received(), *self._state())
             if now != last:
                 last, news = now, time.monotonic()
-            on_broker, on_grpc, finished, pending, stored = now
+            on_broker, on_grpc, finished, pending, judged, stored = now
             over = bool(finished) or (self._plan.stop_after is not None and stored >= self._plan.stop_after)
-            if over and not pending and on_broker >= stored and on_grpc >= stored:
+            # A verdict is decided a moment before it is durable: the folder is new, so the two must meet.
+            if over and not pending and judged <= stored <= min(on_broker, on_grpc):
                 return stored
             if time.monotonic() - news > timeout_s:
                 heard = f"{stored} results stored, {on_broker} heard over MQTT, {on_grpc} over gRPC"
@@ -217,14 +218,14 @@ class LineWatch:
                 )
             time.sleep(0.1)
 
-    def _state(self) -> tuple[int, int, int]:
+    def _state(self) -> tuple[int, int, int, int]:
         try:
             camera = self._cameras.ListCameras(cameras_pb2.ListCamerasRequest(), timeout=5).cameras[0]
             station = self._stations.ListStations(stations_pb2.ListStationsRequest(), timeout=5).stations[0]
             device = self._devices.GetDevice(devices_pb2.GetDeviceRequest(), timeout=5).device
         except grpc.RpcError:
-            return 0, 0, 0
-        return int(camera.finished), int(station.pending), int(device.last_sequence)
+            return 0, 0, 0, 0
+        return int(camera.finished), int(station.pending), int(station.judged), int(device.last_sequence)
 
     def _camera_detail(self) -> str:
         try:

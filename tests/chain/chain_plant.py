@@ -17,7 +17,14 @@ from lineside.daemon.demo.broker import RunningBroker, find_mosquitto, free_port
 from lineside.daemon.demo.listeners import BrokerListener, WatchListener
 from lineside.daemon.demo.run import DemoPlan, write_settings
 from lineside.daemon.demo.video import DrawnLine
-from lineside.v1 import devices_pb2, devices_pb2_grpc, stations_pb2, stations_pb2_grpc
+from lineside.v1 import (
+    cameras_pb2,
+    cameras_pb2_grpc,
+    devices_pb2,
+    devices_pb2_grpc,
+    stations_pb2,
+    stations_pb2_grpc,
+)
 
 WAIT_S = 120.0
 RECIPE = Path(__file__).parents[2] / "daemon" / "demo" / "tray-check.yaml"
@@ -61,6 +68,7 @@ class Plant:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
         self.devices = devices_pb2_grpc.DeviceServiceStub(self.channel)
         self.stations = stations_pb2_grpc.StationServiceStub(self.channel)
+        self.cameras = cameras_pb2_grpc.CameraServiceStub(self.channel)
 
     def start_broker(self) -> None:
         program = find_mosquitto()
@@ -113,6 +121,15 @@ class Plant:
             return int(self.devices.GetDevice(devices_pb2.GetDeviceRequest(), timeout=5).device.last_sequence)
         except grpc.RpcError:
             return 0
+
+    def line_has_ended(self) -> bool:
+        """Whether the file was played to its end and every part of it has a durable verdict."""
+        try:
+            camera = self.cameras.ListCameras(cameras_pb2.ListCamerasRequest(), timeout=5).cameras[0]
+        except grpc.RpcError:
+            return False
+        station = self.station()
+        return camera.finished and station is not None and not station.pending
 
     def station(self) -> stations_pb2.Station | None:
         try:
