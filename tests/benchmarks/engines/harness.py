@@ -41,12 +41,18 @@ def checkpoint(shape: shapes.Shape) -> Path:
     return folder
 
 
-def bundle(shape: shapes.Shape, precision: str) -> Path:
-    """The engine of a random checkpoint, built as a user builds one."""
-    from lineside.engines.build import Storage, build_bundle
+def bundle(shape: shapes.Shape, precision: str, *, block: int | None = None) -> Path:
+    """The engine of a random checkpoint, built as a user builds one.
 
-    out = place() / f"{shape.name}-{precision}"
+    `block`: the only block size that int4 may take, where it is not to be chosen by error.
+    """
+    from lineside.engines.build import Storage, build_bundle
+    from lineside.engines.quantise import forms
+
+    out = place() / (f"{shape.name}-{precision}" + (f"-b{block}" if block else ""))
     if not out.exists():
+        if block:
+            forms._INT4 = tuple(form for form in forms._INT4 if form.block == block)
         build_bundle(
             checkpoint(shape),
             out,

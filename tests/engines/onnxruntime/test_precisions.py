@@ -15,8 +15,8 @@ from lineside.engines.open import Engine
 
 CHOICE = Choice(("ok", "missing", "tilted", "cracked"))
 ASKS = [Prompt("Judge the part.", words) for words in ("Is it ok?", "How is it?")]
-# How far a probability may move. Rounding to integers moves a random engine anywhere: what it costs is measured
-# on graphs and, for a trained engine, by comparing two bundles.
+# How far a probability may move. Rounding to integers moves a random engine anywhere: what it costs is
+# measured on graphs and, for a trained engine, by comparing two bundles.
 NEAR = {"fp32": 1e-6, "fp16": 0.02, "int8": 1.0, "int4": 1.0}
 
 
