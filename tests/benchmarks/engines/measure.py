@@ -32,6 +32,13 @@ def timed(what: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def cpu_timed(what: Callable[[], object]) -> tuple[float, float]:
+    """Seconds one call takes, and seconds of processor time it uses, whatever else the machine does."""
+    started, spent = time.perf_counter(), time.process_time()
+    what()
+    return time.perf_counter() - started, time.process_time() - spent
+
+
 def peak_mib() -> float:
     """The most memory this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -88,7 +95,7 @@ def ours_speed(
     found: dict[str, Any] = {"prefill": [], "decode": []}
     for repeat in range(repeats + 1):
         states.begin()
-        seconds = timed(prefill.run), timed(decode)
+        seconds = cpu_timed(prefill.run), cpu_timed(decode)
         if repeat:  # the first warms caches up
             found["prefill"].append(seconds[0])
             found["decode"].append(seconds[1])
@@ -109,7 +116,7 @@ def theirs_speed(gguf: str, threads: int, prompt: int, steps: int, repeats: int)
 
         for repeat in range(repeats + 1):
             model.clear()
-            seconds = timed(lambda: model.run(words)), timed(decode)
+            seconds = cpu_timed(lambda: model.run(words)), cpu_timed(decode)
             if repeat:
                 found["prefill"].append(seconds[0])
                 found["decode"].append(seconds[1])
@@ -148,20 +155,38 @@ def ours_inspection(bundle: str, threads: int, repeats: int, **without: Any) -> 
     def picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
         return rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
 
+    assert parts.vision is not None
+    see = parts.vision.run
+    seeing = 0.0
+
+    def seen(*given: Any) -> None:
+        nonlocal seeing
+        begun = time.process_time()
+        see(*given)
+        seeing += time.process_time() - begun
+
+    parts.vision.run = seen  # type: ignore[method-assign]
+
+    def ask(image: np.ndarray[Any, np.dtype[np.uint8]], question: str = "") -> dict[str, Any]:
+        nonlocal seeing
+        seeing, begun = 0.0, time.process_time()
+        answer = engine.answer([image], Prompt(words, question), grammar)
+        spent = time.process_time() - begun
+        return (
+            _seconds(answer.timings) | {"cpu": spent, "cpu_unseen": spent - seeing} | _tokens(answer.tokens)
+        )
+
     found: dict[str, Any] = {name: [] for name in ("first", "next", "second")}
     # The first answer makes plans, arenas and packed weights; it is not what is measured.
-    engine.answer([picture()], Prompt(words, "Ok?"), grammar)
+    ask(picture(), "Ok?")
+    ask(picture())
     for repeat in range(repeats):
         parts.reader.forget()
         for name in ("first", "next"):
-            answer = engine.answer([picture()], Prompt(words), grammar)
-            found[name].append(_seconds(answer.timings))
-            found[f"{name}_tokens"] = _tokens(answer.tokens)
+            found[name].append(ask(picture()))
         same = picture()
-        engine.answer([same], Prompt(words, "Is it ok?"), grammar)
-        answer = engine.answer([same], Prompt(words, f"How is it, in look {repeat % 10}?"), grammar)
-        found["second"].append(_seconds(answer.timings))
-        found["second_tokens"] = _tokens(answer.tokens)
+        ask(same, "Is it ok?")
+        found["second"].append(ask(same, f"How is it, in look {repeat % 10}?"))
     return found | {"peak_mib": peak_mib()}
 
 
@@ -199,7 +224,13 @@ def _step_through_forced_tokens(engine: Any) -> None:
 
 
 def theirs_inspection(
-    gguf: str, threads: int, repeats: int, words: int, ending: int, checkpoint_step: int | None = None
+    gguf: str,
+    threads: int,
+    repeats: int,
+    words: int,
+    ending: int,
+    question: int,
+    checkpoint_step: int | None = None,
 ) -> dict[str, Any]:
     """The same number of tokens through llama.cpp's own server core, with its prompt cache and a grammar.
 
@@ -222,6 +253,7 @@ def theirs_inspection(
 
     def ask(prompt: list[int]) -> dict[str, Any]:
         answer: dict[str, Any] = {}
+        begun = time.process_time()
         request = {
             "prompt": prompt,
             "n_predict": 24,
@@ -233,6 +265,7 @@ def theirs_inspection(
         times = answer["timings"]
         return {
             "total": seconds,
+            "cpu": time.process_time() - begun,
             "prefill": times["prompt_ms"] / 1e3,
             "decode": times["predicted_ms"] / 1e3,
             "read": times["prompt_n"],
@@ -247,13 +280,13 @@ def theirs_inspection(
         found["first"].append(ask(fresh + tokens_of(PICTURE, 2000 + repeat) + end))
         found["next"].append(ask(fresh + tokens_of(PICTURE, 3000 + repeat) + end))
         picture = tokens_of(PICTURE, 4000 + repeat)
-        ask(fresh + picture + tokens_of(ending, 5000 + repeat))
-        found["second"].append(ask(fresh + picture + tokens_of(ending, 6000 + repeat)))
+        ask(fresh + picture + tokens_of(question, 5000 + repeat))
+        found["second"].append(ask(fresh + picture + tokens_of(question, 6000 + repeat)))
     return found | {"peak_mib": peak_mib()}
 
 
 def theirs_by_hand(
-    gguf: str, threads: int, repeats: int, words: int, ending: int, written: int
+    gguf: str, threads: int, repeats: int, words: int, ending: int, question: int, written: int
 ) -> dict[str, Any]:
     """The best a program of one's own could make of llama.cpp: states put back through its C interface.
 
@@ -285,14 +318,19 @@ def theirs_by_hand(
                 model.restore(kept)
                 answer(tokens)
 
-            found["first"].append({"total": timed(lambda picture=picture: whole(picture))})
-            seconds = timed(lambda picture=picture: again(after_words, picture + end))
-            found["next"].append({"total": seconds})
+            found["first"].append(_named(cpu_timed(lambda picture=picture: whole(picture))))
+            found["next"].append(_named(cpu_timed(lambda picture=picture: again(after_words, picture + end))))
             model.restore(after_words)
             model.run(picture)
             after_picture = model.save()
-            found["second"].append({"total": timed(lambda kept=after_picture: again(kept, end))})
+            found["second"].append(
+                _named(cpu_timed(lambda kept=after_picture: again(kept, tokens_of(question, 3))))
+            )
     return found | {"peak_mib": peak_mib()}
+
+
+def _named(seconds: tuple[float, float]) -> dict[str, float]:
+    return {"total": seconds[0], "cpu": seconds[1]}
 
 
 def demo_speed(
