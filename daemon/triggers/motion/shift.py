@@ -13,9 +13,12 @@ from lineside.daemon.triggers.motion.rect import Rect, touches
 
 FAR = 1e5
 RELUCTANCE = 1.0
-"""What a shift must explain more when it differs from the expected one by the view's longer side.
+"""What a shift must explain more when it differs by the whole view from every expected one.
 
 Parts that follow each other evenly look the same after a step to the next one: a belt does not jump so."""
+
+UNSEEN = 0.8
+"""To have left, or to have just come, explains a thing less well than to be seen again."""
 
 Shift = tuple[float, float]
 
@@ -38,12 +41,11 @@ def likeness_after(before: Rect, after: Rect, shift: Shift, view: Rect, margin: 
 
 
 def common_shift(
-    before: Sequence[Rect], after: Sequence[Rect], expected: Shift, view: Rect, margin: float
+    before: Sequence[Rect], after: Sequence[Rect], expected: Sequence[Shift], view: Rect, margin: float
 ) -> Shift:
-    """The shift that explains most of what is seen; `expected` where nothing says otherwise."""
+    """The shift that explains most of what is seen; the first `expected` one where nothing says otherwise."""
     if not before or not after:
-        return expected
-    reach = max(view.width, view.height)
+        return expected[0]
 
     def worth(shift: Shift) -> float:
         explained = 0.0
@@ -51,22 +53,21 @@ def common_shift(
         for b, (short, _) in zip(before, places, strict=True):
             covered = sum(short.common(a).area for a in after)  # in pieces, perhaps
             gone = 1.0 - short.area / b.area
-            explained += max(covered / short.area if short.area > 0 else 0.0, gone)
+            explained += max(covered / short.area if short.area > 0 else 0.0, UNSEEN * gone)
         for a in after:
             covered = sum(a.common(longer).area for _, longer in places)
             come = 1.0 - a.moved(-shift[0], -shift[1]).inside(view)
-            explained += max(min(covered / a.area, 1.0), come)
-        off = abs(shift[0] - expected[0]) + abs(shift[1] - expected[1])
-        return explained / (len(before) + len(after)) - RELUCTANCE * off / reach
+            explained += max(min(covered / a.area, 1.0), UNSEEN * come)
+        off = min(abs(shift[0] - x) / view.width + abs(shift[1] - y) / view.height for x, y in expected)
+        return explained / (len(before) + len(after)) - RELUCTANCE * off
 
     return max(dict.fromkeys(_suggested(before, after, expected, view, margin)), key=worth)
 
 
 def _suggested(
-    before: Sequence[Rect], after: Sequence[Rect], expected: Shift, view: Rect, margin: float
+    before: Sequence[Rect], after: Sequence[Rect], expected: Sequence[Shift], view: Rect, margin: float
 ) -> Iterable[Shift]:
-    yield expected
-    yield (0.0, 0.0)
+    yield from expected
     for b in before:
         at_b = touches(b, view, margin)
         for a in after:
@@ -74,9 +75,9 @@ def _suggested(
             across = [
                 *([] if at_b.left or at_a.left else [a.x0 - b.x0]),
                 *([] if at_b.right or at_a.right else [a.x1 - b.x1]),
-            ] or [expected[0]]
+            ] or [expected[0][0]]
             down = [
                 *([] if at_b.top or at_a.top else [a.y0 - b.y0]),
                 *([] if at_b.bottom or at_a.bottom else [a.y1 - b.y1]),
-            ] or [expected[1]]
+            ] or [expected[0][1]]
             yield from ((dx, dy) for dx in across for dy in down)

@@ -19,6 +19,8 @@ Seen = TypeVar("Seen")
 
 COAST_FRAMES = 8
 """How long a part that is not seen is believed to travel on."""
+STEADY = 2.0
+"""Pixels a frame by which an even speed may change."""
 SWAY = 0.6
 """Pixels a standing part seems to move by noise."""
 
@@ -73,14 +75,21 @@ class Tracks(Generic[Seen]):
     aim: Aim
     tracks: list[Track[Seen]] = field(default_factory=list)
     speed: Shift = (0.0, 0.0)  # of the belt, pixels a frame
+    cruise: Shift = (0.0, 0.0)  # the belt's speed when it last ran evenly: what it starts again with
     ignored: int = 0
 
     def see(self, things: Sequence[Rect], seen: Seen, at_ns: int, frames: int) -> list[Pick[Seen]]:
         """The things in the next look, `frames` frames after the last one; the parts to judge now."""
-        expected = (self.speed[0] * frames, self.speed[1] * frames)
+        expected = [(x * frames, y * frames) for x, y in (self.speed, self.cruise, (0.0, 0.0))]
         shift = common_shift([t.rect for t in self.tracks], things, expected, self.aim.view, MARGIN)
         if self._follow(things, shift, at_ns):
-            self.speed = (shift[0] / frames, shift[1] / frames)
+            before, self.speed = self.speed, (shift[0] / frames, shift[1] / frames)
+            if (
+                max(abs(self.speed[0] - before[0]), abs(self.speed[1] - before[1]))
+                < STEADY
+                < _length(self.speed)
+            ):
+                self.cruise = self.speed
         picks: list[Pick[Seen]] = []
         for track in self.tracks:
             if track.unseen == 0 and not track.judged:
@@ -92,7 +101,7 @@ class Tracks(Generic[Seen]):
         """No more looks come: parts seen whole and not judged yet."""
         picks = [pick for track in self.tracks for pick in self._close(track)]
         self.tracks.clear()
-        self.speed = (0.0, 0.0)
+        self.speed = self.cruise = (0.0, 0.0)
         return picks
 
     def is_part(self, thing: Rect) -> bool:
@@ -219,3 +228,7 @@ class Tracks(Generic[Seen]):
         if track.substantial and track.looks >= 2 and self._goes_right_way(track):
             self.ignored += 1
         return []
+
+
+def _length(shift: Shift) -> float:
+    return max(abs(shift[0]), abs(shift[1]))
