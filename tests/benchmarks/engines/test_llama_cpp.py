@@ -102,10 +102,10 @@ def test_inspections(size: str) -> None:
         by_hand = harness.measure("theirs_by_hand", **given, written=written)
         said = (
             f"{words} tokens of fixed words, 64 of picture, {ending} after it ({question} for the other "
-            f"question). The answer is one of four words in JSON, {written} tokens: llama.cpp decodes them one by "
-            "one under a grammar, lineside reads the forced ones in one step. llama.cpp has the picture as plain "
-            "tokens, so lineside's vision pass is a row of its own. By hand: states saved and put back through "
-            "llama.cpp's C interface, no server, no sampling."
+            f"question). The answer is one of four words in JSON, {written} tokens: llama.cpp decodes them "
+            "one by one under a grammar, lineside reads the forced ones in one step. It has the picture as "
+            "plain tokens, so lineside's vision pass is a row of its own. By hand: states saved and put back "
+            "through llama.cpp's C interface, no server, no sampling."
         )
         for name, title in (
             ("first", "first answer of a recipe"),
