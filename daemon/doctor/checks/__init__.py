@@ -1,0 +1,1 @@
+"""One check a file; `examine.CHECKS` is the list."""
