@@ -81,6 +81,8 @@ class WeightForms:
 
         `widths`: of both products; `count`: rows of all experts together.
         """
+        if not self.rounds:
+            return "float32"
         candidates = [
             one
             for one in self._candidates(self.precision)

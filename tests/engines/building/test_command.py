@@ -64,6 +64,8 @@ def test_name_version_and_licence_come_from_the_checkpoint(source: Path, tmp_pat
     assert (manifest.name, manifest.version, manifest.licence) == ("caps-2B", "c0ffee12c0ff", "Apache-2.0")
     assert dict(manifest.source) == {"model": "acme/caps-2B", "revision": "c0ffee12" * 5}
     assert run(source, "-o", tmp_path / "b").exit_code == 0
+    # Nothing was rounded: there is nothing to report.
+    assert not (tmp_path / "b" / building.QUANTISATION_FILE).exists()
     manifest = open_bundle(tmp_path / "b", tmp_path / "cache").manifest
     assert (manifest.name, manifest.version) == ("part-checker-0.1B", "1")
 
