@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import tiny_engine
 
 from lineside.engines import open as opening
+from lineside.engines.base import Choice, Prompt
 from lineside.engines.bundle import open_bundle
 from lineside.engines.errors import IncompatibleBundle, NotEnoughMemory
 from lineside.engines.memory import MemoryNeed, free_bytes, memory_need, size_text
@@ -99,3 +102,31 @@ def test_this_machine_says_something_believable() -> None:
 def test_sizes_read_well() -> None:
     sizes = [(5, "5 B"), (2048, "2 KiB"), (3 << 19, "1.5 MiB"), (5 << 30, "5.0 GiB"), (3 << 40, "3.0 TiB")]
     assert [size_text(size) for size, _ in sizes] == [text for _, text in sizes]
+
+
+def test_the_whole_context_of_the_published_models_opens_and_answers(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tiny_engine.build(checkpoint, tmp_path / "long", context_tokens=262_144)
+    need = memory_need(open_bundle(path, tmp_path))
+    free = free_bytes()
+    if free is not None and free < need.total(262_144):
+        pytest.skip("this machine has not the memory")
+    before = _resident()
+    with Engine.open(path, threads=1, context_tokens=262_144) as engine:
+        assert engine.info.memory_bytes == need.total(262_144) > 100 << 20
+        answer = engine.answer([], Prompt("Is the cap on?"), Choice(("ok", "missing")))
+        # Set aside, and not touched until tokens reach it.
+        assert _resident() - before < need.states(262_144) / 2
+    with Engine.open(path, threads=1, context_tokens=256) as engine:
+        short = engine.answer([], Prompt("Is the cap on?"), Choice(("ok", "missing")))
+    assert answer.probabilities == pytest.approx(short.probabilities, abs=1e-6)
+
+
+def _resident() -> int:
+    """Bytes of this process that lie in memory now; nothing where /proc does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

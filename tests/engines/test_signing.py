@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 import tiny_engine
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lineside.engines.bundle import amend_bundle, open_bundle, verify_bundle
 from lineside.engines.errors import DamagedBundle, UntrustedBundle
+from lineside.engines.manifest import read_manifest, written
 from lineside.engines.signing import (
     BadKey,
     NewKey,
@@ -166,6 +169,26 @@ def test_a_manifest_with_a_key_twice_is_refused(bundle: Path, tmp_path: Path) ->
     (copy / "manifest.json").write_text('{"name": "other",' + text.lstrip()[1:])
     with pytest.raises(DamagedBundle, match="twice"):
         verify_bundle(copy)
+
+
+@given(
+    fields=st.dictionaries(
+        st.text(max_size=8), st.text(max_size=8) | st.integers() | st.booleans(), max_size=5
+    ),
+    indent=st.sampled_from([None, 0, 7]),
+)
+def test_what_is_signed_depends_on_what_a_manifest_says_and_not_on_how_it_is_written(
+    bundle: Path, fields: dict[str, object], indent: int | None
+) -> None:
+    plain = json.loads((bundle / "manifest.json").read_text())
+    said = {**plain, "card": fields}
+    backwards = dict(reversed(said.items()))
+    signature = {"algorithm": "ed25519", "key": "0" * 32, "value": "AA=="}
+    found = read_manifest(json.dumps(backwards | {"signature": signature}, indent=indent).encode())
+    assert found.canonical == written(said)
+    assert found.digest == read_manifest(written(said)).digest
+    other = read_manifest(written(said | {"version": "another"}))
+    assert other.digest != found.digest
 
 
 def test_keys_are_files_that_only_their_owner_reads(key: NewKey) -> None:
