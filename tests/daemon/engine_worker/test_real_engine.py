@@ -98,3 +98,16 @@ def test_a_bundle_that_fails_its_hashes_is_named_and_nothing_is_answered(
         assert outcome.kind is ProblemKind.NOT_LOADED
     finally:
         worker.close()
+
+
+def test_a_bundle_that_nobody_trusted_signed_is_refused_for_good(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINESIDE_ENGINE_TRUST", str(tmp_path))
+    worker = EngineWorker(WorkerSettings(bundle), SystemClock())
+    worker.open()
+    try:
+        assert worker.wait_until_loaded(LONG_S) is WorkerState.FAILED
+        assert "UntrustedBundle: tiny is not signed" in worker.status().detail
+    finally:
+        worker.close()
