@@ -40,8 +40,8 @@ def _rows(schema: Schema, definitions: Mapping[str, Schema], path: str) -> Itera
         yield f"| `{here}` | {kind} | {'' if inner and default != 'required' else default} | {meaning} |"
         for one in inner:
             tag = _tag(one)
-            joined = f"{here}[]" if _is_list(entry) else here
-            yield from _rows(one, definitions, f"{joined}{f'({tag})' if tag else ''}.")
+            joined = f"{here}[{tag}]" if _is_list(entry) else f"{here}({tag})" if tag else here
+            yield from _rows(one, definitions, f"{joined}.")
 
 
 def _is_list(entry: Schema) -> bool:
