@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from lineside.daemon.inspection.job import Job, keep_until, undecided
 from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.liveness import SLOWEST_TURN_S, Pulse
+from lineside.daemon.store.errors import StoreBusy, StoreClosed
 from lineside.daemon.values import (
     Box,
     EvidenceImage,
@@ -96,6 +97,7 @@ class Station:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._late: deque[tuple[Job, ResultDraft]] = deque()
         self._turns = 0
         self._thread = threading.Thread(target=self._run, name=f"inspect:{name}", daemon=True)
 
@@ -127,7 +129,8 @@ class Station:
             except queue.Empty:
                 return
             draft = undecided(job, self._clock, ReasonCode.INTERRUPTED, "the device was stopped")
-            self._finish(job, draft, ())
+            if not self._finish(job, draft, ()):
+                return
 
     def trigger(
         self,
@@ -196,11 +199,16 @@ class Station:
             self._jobs.put_nowait(job)
         except queue.Full:
             message = f"{QUEUE_SIZE} parts were waiting already: the line is faster than the engine"
-            self._finish(job, undecided(job, self._clock, ReasonCode.OVERLOADED, message), ())
+            draft = undecided(job, self._clock, ReasonCode.OVERLOADED, message)
+            if not self._finish(job, draft, ()):
+                # Bounded by the store's own patience: whoever triggers has waited that long for each.
+                self._late.append((job, draft))
 
     def _run(self) -> None:
         while True:
             self._turns += 1
+            while self._late and self._finish(*self._late[0], ()):
+                self._late.popleft()
             try:
                 job = self._jobs.get(timeout=0.1)
             except queue.Empty:
@@ -216,9 +224,35 @@ class Station:
             LOG.exception("inspection failed", station=self.name, result_id=job.intake.result_id)
             message = f"{type(error).__name__} while judging; the log has the details"
             draft, images = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message), ()
-        self._finish(job, draft, images)
+        while not self._finish(job, draft, images):
+            # The store is behind (a slow or full disk): this verdict waits here, as many others do there.
+            self._turns += 1
+            if self._stop.is_set():
+                return
 
-    def _finish(self, job: Job, draft: ResultDraft, images: tuple[EvidenceImage, ...]) -> None:
+    def _finish(self, job: Job, draft: ResultDraft, images: tuple[EvidenceImage, ...]) -> bool:
+        """Hands a verdict over; False when the store takes none now.
+
+        A verdict that is never handed over is no lost part: its intake is closed at the next start.
+        """
+        try:
+            draft = self._commit_what_holds(job, draft, images)
+        except (StoreBusy, StoreClosed) as error:
+            LOG.error("verdict not taken", result_id=job.intake.result_id, because=str(error))
+            return False
         with self._lock:
             self._counts[draft.verdict] += 1
-        self._commit(draft, images, keep_until=keep_until(job, draft))
+        return True
+
+    def _commit_what_holds(
+        self, job: Job, draft: ResultDraft, images: tuple[EvidenceImage, ...]
+    ) -> ResultDraft:
+        try:
+            self._commit(draft, images, keep_until=keep_until(job, draft))
+        except ValueError as error:
+            # What no record can hold (a NaN) decides nothing.
+            LOG.exception("verdict cannot be stored", station=self.name, result_id=job.intake.result_id)
+            message = f"the verdict could not be stored: {error}"
+            draft = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message)
+            self._commit(draft, (), keep_until=keep_until(job, draft))
+        return draft

@@ -20,6 +20,7 @@ from lineside.daemon.inspection.plan import make_plan
 from lineside.daemon.inspection.station import QUEUE_SIZE, Station
 from lineside.daemon.inspection.watcher import Watcher
 from lineside.daemon.recipes.load import parse_recipe
+from lineside.daemon.store.errors import StoreBusy
 from lineside.daemon.triggers.base import TriggerHit
 from lineside.daemon.values import (
     EvidenceImage,
@@ -190,6 +191,97 @@ def test_a_fault_nobody_thought_of_is_not_decidable_and_the_next_part_is_judged(
 
     assert [draft.verdict for draft in ledger.committed] == [Verdict.NOT_DECIDABLE, Verdict.OK]
     assert ledger.committed[0].reasons[0].code is ReasonCode.INTERNAL_ERROR
+
+
+class RefusingLedger(Ledger):
+    """Takes no verdict the first `times`, with `error`."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        super().__init__()
+        self.error = error
+        self.left = times
+
+    def commit(self, draft: ResultDraft, images: object, *, keep_until: datetime | None) -> Future[None]:
+        if self.left:
+            self.left -= 1
+            raise self.error
+        return super().commit(draft, images, keep_until=keep_until)
+
+
+def test_a_verdict_that_the_store_does_not_take_now_waits_and_the_station_lives(plan):
+    ledger, clock = RefusingLedger(StoreBusy("the disk is slow"), 3), SystemClock()
+    station = station_of(plan, ledger, Inspector(ScriptedEngine(GOOD), clock))
+    station.open()
+
+    for n in range(2):
+        station.trigger(frame_of(clock, n), kind=TriggerKind.GRPC)
+    ledger.wait_for(2)
+
+    assert station.pulse().running
+    station.close()
+    assert [draft.verdict for draft in ledger.committed] == [Verdict.OK, Verdict.OK]
+    assert (ledger.left, station.counts().ok, station.counts().pending) == (0, 2, 0)
+    assert ledger.every_promise_kept_once()
+
+
+def test_a_verdict_that_no_record_can_hold_is_not_decidable(plan):
+    ledger, clock = RefusingLedger(ValueError("NaN is not JSON"), 1), SystemClock()
+    station = station_of(plan, ledger, Inspector(ScriptedEngine(GOOD), clock))
+    station.open()
+
+    station.trigger(frame_of(clock), kind=TriggerKind.GRPC)
+    ledger.wait_for(1)
+    station.close()
+
+    (draft,) = ledger.committed
+    assert draft.verdict is Verdict.NOT_DECIDABLE
+    assert draft.reasons[0].code is ReasonCode.INTERNAL_ERROR
+    assert station.counts().not_decidable == 1
+
+
+def test_an_overload_that_the_store_does_not_take_now_is_answered_later(plan, clock):
+    ledger = RefusingLedger(StoreBusy("the disk is slow"), 1)
+    slow = BlockingInspector(clock)
+    station = station_of(plan, ledger, slow, clock)
+    station.open()
+    station.trigger(frame_of(clock), kind=TriggerKind.GRPC)
+    assert slow.inside.wait(60)
+
+    for _ in range(QUEUE_SIZE + 1):
+        station.trigger(frame_of(clock), kind=TriggerKind.GRPC)
+    assert ledger.committed == []
+    slow.go.set()
+    ledger.wait_for(QUEUE_SIZE + 2)
+    station.close()
+
+    assert ledger.every_promise_kept_once()
+    assert ReasonCode.OVERLOADED in {r.code for draft in ledger.committed for r in draft.reasons}
+
+
+def test_a_part_that_the_store_does_not_accept_is_missed_in_view_and_watching_goes_on(plan):
+    ledger, clock = Ledger(), SystemClock()
+    accept, refusals = ledger.accept, [StoreBusy("the disk is slow")]
+
+    def accept_later(intake: Intake) -> Future[None]:
+        if refusals:
+            raise refusals.pop()
+        return accept(intake)
+
+    ledger.accept = accept_later
+    station = station_of(plan, ledger, Inspector(ScriptedEngine(GOOD), clock))
+    station.open()
+    watcher = Watcher(station, TriggerOnEven(), TriggerKind.MOTION, lossless=True, trouble=lambda: None)
+    watcher.open()
+
+    for index in range(3):
+        watcher.frames.put(frame_of(clock, index), lambda: False)
+    ledger.wait_for(1)
+    assert watcher.pulse().running
+    watcher.close()
+    station.close()
+
+    assert [draft.intake.frame_index for draft in ledger.committed] == [2]
+    assert (watcher.missed, station.counts().triggered, station.counts().pending) == (1, 1, 0)
 
 
 def test_parts_that_still_wait_when_the_device_stops_are_interrupted_not_forgotten(plan, clock):
