@@ -7,6 +7,7 @@ process can still end. Knows nothing of triggers and recipes.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TypeVar
@@ -19,6 +20,7 @@ from lineside.daemon.cameras.freshness import Freshness, glimpse
 from lineside.daemon.cameras.slot import FrameSink
 from lineside.daemon.clock import Clock
 from lineside.daemon.ports import CameraState
+from lineside.daemon.secrets import masked_text
 from lineside.daemon.values import Frame, Reason, ReasonCode
 
 T = TypeVar("T")
@@ -179,8 +181,8 @@ class CameraRunner:
             except CameraLost as error:
                 lost = str(error)
             except Exception as error:  # noqa: BLE001 - a camera library may raise anything; no camera ends its thread
-                lost = f"{type(error).__name__}: {error}"
-                self._log.exception("camera_failed")
+                lost = masked_text(f"{type(error).__name__}: {error}")
+                self._log.error("camera_failed", traceback=_traceback(error))
             else:
                 break
             failures = 1 if shown >= STEADY_FRAMES else failures + 1
@@ -236,5 +238,10 @@ class CameraRunner:
     def _close(self) -> None:
         try:
             self._call(self._camera.close)
-        except Exception:  # noqa: BLE001 - a camera that cannot even be closed is opened afresh all the same
-            self._log.exception("camera_close_failed")
+        except Exception as error:  # noqa: BLE001 - a camera that cannot be closed is opened afresh all the same
+            self._log.error("camera_close_failed", traceback=_traceback(error))
+
+
+def _traceback(error: Exception) -> str:
+    """Where it happened, without the passwords that a library may have put into its message."""
+    return masked_text("".join(traceback.format_exception(error)))
