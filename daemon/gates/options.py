@@ -18,7 +18,7 @@ class BlurGate(Strict):
     """Refuses a defocused or smeared picture."""
 
     min_sharpness: float = Field(
-        default=0.0002, ge=0, description="least sharpness where there is no baseline"
+        default=0.0005, ge=0, description="least sharpness where there is no baseline"
     )
     min_ratio: float = Field(
         default=0.3, ge=0, le=1, description="least sharpness as a share of the baseline's"
