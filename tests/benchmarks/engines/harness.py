@@ -114,7 +114,7 @@ def machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
         f"{model}, {len(cores())} of {os.cpu_count()} cores, {platform.system()}, "
-        f"ONNX Runtime {onnxruntime.__version__}{commit}; load average before {load}"
+        f"ONNX Runtime {onnxruntime.__version__}{commit}; load average at the end {load}"
     )
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("xllamacpp", reason="llama.cpp is not installed (pip install
 pytest.importorskip("gguf", reason="gguf is not installed (pip install 'lineside[bench]')")
 
 SIZES = os.environ.get("LINESIDE_BENCH_SIZES", "0.8B").split(",")
-ROUNDS, REPEATS, PROMPT, STEPS, REPEATED = 3, 2, 256, 24, 5
+ROUNDS, REPEATS, PROMPT, STEPS, REPEATED = 3, 2, 256, 24, 3
 
 
 def _goal(ratio: float, wanted: float) -> str:
@@ -82,60 +82,56 @@ def test_prefill_and_decode(size: str) -> None:
     assert rows
 
 
+@pytest.mark.parametrize("threads", range(1, len(harness.cores()) + 1))
 @pytest.mark.parametrize("size", SIZES)
-def test_inspections(size: str) -> None:
+def test_inspections(size: str, threads: int) -> None:
     shape = shapes.SHAPES[size]
     ours_bundle, theirs_file = harness.bundle(shape, "int4"), harness.gguf(shape)
     rows: list[list[object]] = []
-    said = ""
-    for threads in range(1, len(harness.cores()) + 1):
-        on = harness.cores(threads)
-        ours = harness.measure(
-            "ours_inspection", on=on, bundle=ours_bundle, threads=threads, repeats=REPEATED
+    on = harness.cores(threads)
+    ours = harness.measure("ours_inspection", on=on, bundle=ours_bundle, threads=threads, repeats=REPEATED)
+    words, ending = ours["next"][0]["prefix"], ours["next"][0]["prompt"]
+    given = {"on": on, "gguf": theirs_file, "threads": threads, "repeats": REPEATED}
+    question = ours["second"][0]["prompt"]
+    given |= {"words": words, "ending": ending, "question": question}
+    server = harness.measure("theirs_inspection", **given)
+    written = server["next"][0]["written"]
+    by_hand = harness.measure("theirs_by_hand", **given, written=written)
+    said = (
+        f"{words} tokens of fixed words, 64 of picture, {ending} after it ({question} for the other "
+        f"question). The answer is one of four words in JSON, {written} tokens: llama.cpp decodes them "
+        "one by one under a grammar, lineside reads the forced ones in one step. It has the picture as "
+        "plain tokens, so lineside's vision pass is a row of its own. By hand: states saved and put back "
+        "through llama.cpp's C interface, no server, no sampling."
+    )
+    for name, title in (
+        ("first", "first answer of a recipe"),
+        ("next", "the next part: same words, another picture"),
+        ("second", "another question about the same picture"),
+    ):
+        mine = harness.median([one["prefill"] + one["decode"] for one in ours[name]])
+        other, hand = (harness.median([one["total"] for one in run[name]]) for run in (server, by_hand))
+        spent = harness.median([one["cpu_unseen"] for one in ours[name]])
+        by_cpu = [harness.median([one["cpu"] for one in run[name]]) / spent for run in (server, by_hand)]
+        last = ours[name][-1]
+        rows.append(
+            [
+                title,
+                1e3 * mine,
+                1e3 * other,
+                f"{other / mine:.2f}×" if name == "first" else _goal(other / mine, 5.0),
+                1e3 * hand,
+                f"{hand / mine:.2f}×",
+                " / ".join(f"{ratio:.2f}×" for ratio in by_cpu) if threads == 1 else "",
+                f"{last['prompt'] + last['image'] + last['forced']} / {server[name][-1]['read']}",
+            ]
         )
-        words, ending = ours["next"][0]["prefix"], ours["next"][0]["prompt"]
-        given = {"on": on, "gguf": theirs_file, "threads": threads, "repeats": REPEATED}
-        question = ours["second"][0]["prompt"]
-        given |= {"words": words, "ending": ending, "question": question}
-        server = harness.measure("theirs_inspection", **given)
-        written = server["next"][0]["written"]
-        by_hand = harness.measure("theirs_by_hand", **given, written=written)
-        said = (
-            f"{words} tokens of fixed words, 64 of picture, {ending} after it ({question} for the other "
-            f"question). The answer is one of four words in JSON, {written} tokens: llama.cpp decodes them "
-            "one by one under a grammar, lineside reads the forced ones in one step. It has the picture as "
-            "plain tokens, so lineside's vision pass is a row of its own. By hand: states saved and put back "
-            "through llama.cpp's C interface, no server, no sampling."
-        )
-        for name, title in (
-            ("first", "first answer of a recipe"),
-            ("next", "the next part: same words, another picture"),
-            ("second", "another question about the same picture"),
-        ):
-            mine = harness.median([one["prefill"] + one["decode"] for one in ours[name]])
-            other, hand = (harness.median([one["total"] for one in run[name]]) for run in (server, by_hand))
-            spent = harness.median([one["cpu_unseen"] for one in ours[name]])
-            by_cpu = [harness.median([one["cpu"] for one in run[name]]) / spent for run in (server, by_hand)]
-            last = ours[name][-1]
-            rows.append(
-                [
-                    title,
-                    threads,
-                    1e3 * mine,
-                    1e3 * other,
-                    f"{other / mine:.2f}×" if name == "first" else _goal(other / mine, 5.0),
-                    1e3 * hand,
-                    f"{hand / mine:.2f}×",
-                    " / ".join(f"{ratio:.2f}×" for ratio in by_cpu) if threads == 1 else "",
-                    f"{last['prompt'] + last['image'] + last['forced']} / {server[name][-1]['read']}",
-                ]
-            )
-        vision = 1e3 * harness.median([one["vision"] + one["preprocess"] for one in ours["next"]])
-        rows.append(["the picture's vision pass", threads, vision, *[""] * 6])
-        peaks = ours["peak_mib"], server["peak_mib"], by_hand["peak_mib"]
-        rows.append(["peak memory, MiB", threads, peaks[0], peaks[1], "", peaks[2], "", "", ""])
+    vision = 1e3 * harness.median([one["vision"] + one["preprocess"] for one in ours["next"]])
+    rows.append(["the picture's vision pass", vision, *[""] * 6])
+    peaks = ours["peak_mib"], server["peak_mib"], by_hand["peak_mib"]
+    rows.append(["peak memory, MiB", peaks[0], peaks[1], "", peaks[2], "", "", ""])
     harness.print_table(
-        f"One inspection, {size}, int4: milliseconds, medians of {REPEATED}",
+        f"One inspection, {size}, int4, {threads} threads: milliseconds, medians of {REPEATED}",
         [
             "",
             "threads",
