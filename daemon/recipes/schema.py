@@ -57,11 +57,19 @@ KeepOption = Annotated[
 class EvidenceKeep(Strict):
     """Per verdict: a time (`90d`, `12h`: all of it) or a share (`1%` of the results, as room allows)."""
 
-    NOT_OK: KeepOption = Field(default=Keep(duration=timedelta(days=90)), description="evidence of bad parts")
-    NOT_DECIDABLE: KeepOption = Field(
-        default=Keep(duration=timedelta(days=90)), description="evidence of parts for review"
+    NOT_OK: KeepOption = Field(
+        default=Keep(duration=timedelta(days=90)),
+        description="evidence of bad parts",
+        json_schema_extra={"default": "90d"},
     )
-    OK: KeepOption = Field(default=Keep(share=0.01), description="evidence of good parts")
+    NOT_DECIDABLE: KeepOption = Field(
+        default=Keep(duration=timedelta(days=90)),
+        description="evidence of parts for review",
+        json_schema_extra={"default": "90d"},
+    )
+    OK: KeepOption = Field(
+        default=Keep(share=0.01), description="evidence of good parts", json_schema_extra={"default": "1%"}
+    )
 
     def of(self, verdict: Verdict) -> Keep:
         """What to keep of a result with this verdict."""
