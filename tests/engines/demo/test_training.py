@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,15 @@ from lineside.engines.demo.train import WARM_UP, Plan, Trainer, rate  # noqa: E4
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 TOKENIZER = build_tokenizer()
 SMALL = {"cap": 2, "blister": 2, "code": 2}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_the_batched_forward_equals_transformers() -> None:
@@ -77,12 +87,13 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
         torch.testing.assert_close(weight, resumed.network.state_dict()[name], msg=name)
 
 
-def test_training_learns_its_batch(tmp_path: Path) -> None:
+def test_training_learns_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineside.engines.demo.train.WARM_UP", 1)
     trainer = Trainer(Plan(tmp_path, seed=3, steps=1000, minutes=1000.0, threads=1))
     batch = draw_batch(3, 0, SMALL)
 
     first = sum(trainer.learn(batch).values())
-    for _ in range(40):
+    for _ in range(12):
         last = sum(trainer.learn(batch).values())
 
     assert last < 0.7 * first
