@@ -41,6 +41,8 @@ from lineside.daemon.values import (
 
 QUEUE_SIZE = 64
 """Parts that may wait for the engine; beyond it a part is answered NOT_DECIDABLE, reason OVERLOADED."""
+LOSSLESS_QUEUE_SIZE = 2
+"""The same where the source waits: short, or parts would grow old in it and come too late for nothing."""
 
 LOG = structlog.get_logger("station")
 
@@ -93,7 +95,7 @@ class Station:
         self._clock = clock
         self._boot_id = boot_id
         self._lossless = lossless
-        self._jobs: queue.Queue[Job] = queue.Queue(QUEUE_SIZE)
+        self._jobs: queue.Queue[Job] = queue.Queue(LOSSLESS_QUEUE_SIZE if lossless else QUEUE_SIZE)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()

@@ -18,6 +18,8 @@ from lineside.daemon.values import Frame, Reason, TriggerKind
 
 QUEUE_FRAMES = 64
 """Frames that may wait to be looked at: two seconds of a usual camera, then the oldest goes, counted."""
+LOSSLESS_QUEUE_FRAMES = 8
+"""The same where the source waits: short, so that no frame grows old in it."""
 
 LOG = structlog.get_logger("trigger")
 
@@ -35,7 +37,7 @@ class Watcher:
         trouble: Callable[[], Reason | None],
     ) -> None:
         """`trouble` says why the camera's pictures may not be judged now; None when they may."""
-        self.frames = FrameQueue(QUEUE_FRAMES, lossless=lossless)
+        self.frames = FrameQueue(LOSSLESS_QUEUE_FRAMES if lossless else QUEUE_FRAMES, lossless=lossless)
         self._station = station
         self._trigger = trigger
         self._kind = kind

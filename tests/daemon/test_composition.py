@@ -21,7 +21,7 @@ from lineside.engines.demo.station import line_frames
 from lineside.engines.demo.truth import PartTruth
 
 WAIT_S = 60.0
-RECIPE = (files("lineside.daemon.demo") / "tray-check.yaml").read_text()
+RECIPE = (files("lineside.daemon.demo") / "tray-check.yaml").read_text().partition("gates:")[0]
 GOOD = PartTruth("ok", 6, "K48211", True)
 CAPLESS = PartTruth("missing", 6, "K48211", True, severity=1.0)
 

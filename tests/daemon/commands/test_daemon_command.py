@@ -21,7 +21,9 @@ stations: [{id: st1, camera: cam1, recipe: tray.yaml}]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    (tmp_path / "tray.yaml").write_text((files("lineside.daemon.demo") / "tray-check.yaml").read_text())
+    (tmp_path / "tray.yaml").write_text(
+        (files("lineside.daemon.demo") / "tray-check.yaml").read_text().partition("gates:")[0]
+    )
     path = tmp_path / "lineside.yaml"
     path.write_text(SETTINGS)
     return path

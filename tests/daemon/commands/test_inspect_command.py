@@ -85,7 +85,7 @@ def test_a_file_that_is_no_picture_is_said_to_be_none_and_the_others_are_still_j
 
 def test_a_recipe_with_a_wrong_key_is_refused_with_its_line(tmp_path, capless):
     recipe = tmp_path / "r.yaml"
-    recipe.write_text(Path(RECIPE).read_text().replace("regions:", "regoins:"))
+    recipe.write_text(Path(RECIPE).read_text().partition("gates:")[0].replace("regions:", "regoins:"))
 
     ended = call("--recipe", recipe, capless)
 
@@ -97,7 +97,10 @@ def test_a_recipe_with_a_wrong_key_is_refused_with_its_line(tmp_path, capless):
 def test_a_question_the_engine_never_learnt_is_refused_with_what_it_knows(tmp_path, capless):
     recipe = tmp_path / "r.yaml"
     recipe.write_text(
-        Path(RECIPE).read_text().replace("How many tablets are in the blister?", "How many birds?")
+        Path(RECIPE)
+        .read_text()
+        .partition("gates:")[0]
+        .replace("How many tablets are in the blister?", "How many birds?")
     )
 
     ended = call("--recipe", recipe, capless)

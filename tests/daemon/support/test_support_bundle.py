@@ -55,7 +55,9 @@ LOGS = f"""
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    (tmp_path / "tray.yaml").write_text((files("lineside.daemon.demo") / "tray-check.yaml").read_text())
+    (tmp_path / "tray.yaml").write_text(
+        (files("lineside.daemon.demo") / "tray-check.yaml").read_text().partition("gates:")[0]
+    )
     (tmp_path / "mqtt-password").write_text(BROKER + "\n")
     (tmp_path / "box.key").write_text(PEM)
     (tmp_path / "box.crt").write_text("no certificate")
