@@ -130,8 +130,9 @@ def test_a_killed_daemon_loses_no_triggered_part(plant, drawn_line):
     until(one.line_has_ended, "a whole line")
     assert one.stop_daemon() == 0
     # What was decided at the last moment is durable and goes out after the next start, if not before.
-    one.start_daemon()
     kept = len(rows(one.folder))
+    one.start_daemon()
+    until(lambda: one.stored() >= kept, "the daemon is up again with all it had")
     until(lambda: min(one.on_broker.received, one.on_grpc.received) >= kept, "both ways out caught up")
     kept_results = {row["result_id"] for row in rows(one.folder)[:kept]}
     assert kept_results <= {record["result_id"] for record in one.records}
