@@ -94,7 +94,7 @@ def learn_gates(file: Path, pictures: tuple[Path, ...], write: bool) -> None:
         _name_baseline(file, named)
         click.echo(f"{file}: names it now")
     else:
-        click.echo(f"add to {file}:\ngates:\n  baseline: {{file: {named.file}, sha256: \"{named.sha256}\"}}")
+        click.echo(f'add to {file}:\ngates:\n  baseline: {{file: {named.file}, sha256: "{named.sha256}"}}')
 
 
 def _load(file: Path) -> LoadedRecipe:
