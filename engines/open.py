@@ -35,6 +35,7 @@ from lineside.engines.signing import TrustPolicy, policy_of
 DEFAULT_CONTEXT = 4096
 SNAPSHOT_BYTES = 256 << 20
 PICTURE_BYTES = 64 << 20
+TINY_BYTES = 32 << 20
 _END_WORDS = ("<|im_end|>", "<|endoftext|>")
 
 
@@ -63,7 +64,8 @@ class Engine:
     ) -> OnnxRuntimeSession:
         """Verifies a bundle (folder or `.lsengine`) and opens it.
 
-        `runtime`: `auto`, `onnxruntime` or `onnxruntime-cuda`. `threads`: cores a call may use, None for all.
+        `runtime`: `auto`, `onnxruntime` or `onnxruntime-cuda`. `threads`: cores a call may use; None takes
+        what was measured to be best: one for an engine of a few megabytes, else all.
         `context_tokens`: room for prompt, pictures and answer, at most what the bundle allows; None takes the
         bundle's number, but no more than 4096, because memory grows with it. `snapshot_bytes`: memory for
         states that prompts share (fixed words, pictures asked about again), `picture_bytes`: for what the
@@ -87,6 +89,7 @@ class Engine:
         assert build is not None
         config = _config(verified)
         tokenizer = _tokenizer(verified)
+        threads = threads or _threads(verified.path(build.decoder).parent)
         decoder = DecoderGraph(open_session(verified.path(build.decoder), chosen, threads))
         _check_sizes(config, decoder, tokenizer)
         rope = config.text.rope
@@ -120,6 +123,12 @@ class Engine:
             familiarity=_familiarity(verified),
         )
         return OnnxRuntimeSession(info, parts)
+
+
+def _threads(graphs: Path) -> int | None:
+    """One for a tiny engine, whose calls are over before a second thread has woken (docs/performance.md)."""
+    size = sum(path.stat().st_size for path in graphs.iterdir() if path.is_file())
+    return 1 if size < TINY_BYTES else None
 
 
 def _runtime(bundle: Bundle, wanted: str) -> str:
