@@ -134,7 +134,6 @@ def test_inspections(size: str, threads: int) -> None:
         f"One inspection, {size}, int4, {threads} threads: milliseconds, medians of {REPEATED}",
         [
             "",
-            "threads",
             "lineside",
             "llama.cpp's server",
             "ratio",
