@@ -223,6 +223,7 @@ class Station:
         try:
             draft, images = self._inspector.inspect(job)
         except Exception as error:
+            # The loop's edge: whatever went wrong, the part gets its verdict, and the next part is judged.
             LOG.exception("inspection failed", station=self.name, result_id=job.intake.result_id)
             message = f"{type(error).__name__} while judging; the log has the details"
             draft, images = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message), ()

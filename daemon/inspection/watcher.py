@@ -87,6 +87,7 @@ class Watcher:
             try:
                 hits = self._look(trigger, frame)
             except Exception:
+                # The loop's edge: one odd frame must not end a station's triggering.
                 LOG.exception("looking for parts failed", station=self._station.name)
                 continue
             for hit in hits:
