@@ -40,7 +40,7 @@ test: lint ## style, types, import arrows, and all tests against recorded tensor
 lint: $(STAMPS)/test ## style, types and import arrows only
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy -p lineside.daemon -p lineside.engines -p lineside.dashboard
+	$(BIN)/mypy -p lineside.daemon -p lineside.engines -p lineside.dashboard -p lineside.plugins
 	$(BIN)/lint-imports
 
 parity: $(STAMPS)/parity ## the graphs against torch and transformers, live (downloads both)
@@ -55,7 +55,7 @@ protos: $(STAMPS)/runtime ## make the gRPC code anew
 clean: ## remove everything that was made here
 	rm -rf $(VENV) build dist demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	rm -f $(foreach kind,*_pb2.py *_pb2.pyi *_pb2_grpc.py *_pb2_grpc.pyi,protos/lineside/v1/$(kind))
-	find daemon dashboard engines protos tests -name __pycache__ -prune -exec rm -rf {} +
+	find daemon dashboard engines plugins protos tests -name __pycache__ -prune -exec rm -rf {} +
 
 # What is installed, as files: a second `make` installs nothing again until what it was made from changes.
 
@@ -69,9 +69,11 @@ $(STAMPS)/runtime: $(STAMPS)/venv pyproject.toml setup.py constraints.txt $(PROT
 	@$(PACKAGE) .
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/runtime
+$(STAMPS)/test: $(STAMPS)/runtime .ci/tensorrt-rtx.txt
 	@echo "installing what the tests need into $(VENV)" >&2
 	@$(PACKAGE) ".[test]"
+	@$(PINNED) --no-deps --requirement .ci/tensorrt-rtx.txt || \
+		echo "no TensorRT-RTX for this machine: the tests that build engines with it are skipped" >&2
 	@touch $@
 
 $(STAMPS)/bench: $(STAMPS)/test

@@ -1,7 +1,7 @@
 """Build steps that pyproject.toml cannot say: which packages there are, and the gRPC code from `protos/`.
 
-The folders `daemon/`, `dashboard/`, `engines/` and `protos/lineside/v1/` install as
-`lineside.daemon`, `lineside.dashboard`, `lineside.engines` and `lineside.v1` (a namespace
+The folders `daemon/`, `dashboard/`, `engines/`, `plugins/` and `protos/lineside/v1/` install as
+`lineside.daemon`, `lineside.dashboard`, `lineside.engines`, `lineside.plugins` and `lineside.v1` (a namespace
 without an `__init__`). Packages are found by walking, so a new folder is never left out of a wheel.
 Generated code lies beside the protos and is never committed.
 """
@@ -19,6 +19,7 @@ ROOTS = {
     "lineside.daemon": "daemon",
     "lineside.dashboard": "dashboard",
     "lineside.engines": "engines",
+    "lineside.plugins": "plugins",
     "lineside.v1": "protos/lineside/v1",
 }
 
@@ -93,6 +94,9 @@ setup(
             "*.typed",
             "*.pyi",
             "*.proto",
+            "*.cu",
+            "*.cuh",
+            "*.h",
         ]
     },
 )
