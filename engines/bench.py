@@ -10,19 +10,23 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from lineside.engines.base import Choice, Grammar, Image, Prompt
 from lineside.engines.bundle import Bundle, open_bundle
+from lineside.engines.config import parse_config
 from lineside.engines.errors import IncompatibleBundle
 from lineside.engines.onnxruntime.graphs import DecoderCall, DecoderGraph
 from lineside.engines.onnxruntime.providers import open_session
 from lineside.engines.onnxruntime.states import States
 from lineside.engines.open import Engine
 from lineside.engines.roofline import Roofline, measure_roofline
+from lineside.engines.roofline_devices import Device
+from lineside.engines.roofline_engines import cost_of, precision_of
+from lineside.engines.roofline_table import Bound, Work, bound
 from lineside.engines.selftest import cases_of
 from lineside.engines.traffic import Traffic, read_traffic
 
@@ -124,6 +128,23 @@ def bench_engine(
         stated_bytes=stated,
         peak_bytes=peak,
     )
+
+
+def sheet_bound(path: Path, cache: Path, device: Device, image_size: tuple[int, int], tokens: int) -> Bound:
+    """What the device's data sheet allows this bundle for the work that `bench_engine` measures.
+
+    Raises:
+        DamagedBundle, IncompatibleBundle: the bundle does not open.
+    """
+    bundle = open_bundle(path, cache)
+    config = parse_config(bundle.json("config.json"))
+    # The prefill is of `tokens` in all, without a picture; the picture's own time is asked for by itself.
+    cost = cost_of(bundle.manifest.name, config)
+    past = tokens + _DECODE_STEPS // 2
+    precision = precision_of(bundle.manifest.precision)
+    words = bound(replace(cost, tower=None), precision, device, Work(*image_size, tokens, past, past))
+    picture = bound(cost, precision, device, Work(*image_size, tokens, past, past))
+    return replace(words, vision_ms=picture.vision_ms)
 
 
 def _graph_figures(

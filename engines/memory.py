@@ -90,14 +90,23 @@ def free_bytes(root: Path = Path("/")) -> int | None:
     return min(found) if found else None
 
 
+def total_bytes(root: Path = Path("/")) -> int | None:
+    """The machine's memory; None where nobody says."""
+    return _meminfo(root, "MemTotal")
+
+
 def _machine(root: Path) -> int | None:
+    return _meminfo(root, "MemAvailable")
+
+
+def _meminfo(root: Path, wanted: str) -> int | None:
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
     except OSError:
         return None
     for line in lines:
         name, _, rest = line.partition(":")
-        if name == "MemAvailable":
+        if name == wanted:
             return int(rest.split()[0]) << 10
     return None
 

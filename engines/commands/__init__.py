@@ -13,6 +13,7 @@ from lineside.engines.commands.bench import bench
 from lineside.engines.commands.build import build
 from lineside.engines.commands.compare import compare
 from lineside.engines.commands.keys import keys
+from lineside.engines.commands.roofline import roofline
 from lineside.engines.commands.run import run
 from lineside.engines.commands.show import show
 from lineside.engines.commands.verify import verify
@@ -20,8 +21,8 @@ from lineside.engines.commands.verify import verify
 
 @click.group()
 def engine() -> None:
-    """Engine bundles: show, verify, run, bench, compare, build, and the keys they are signed with."""
+    """Engine bundles: show, verify, run, measure, compare, build, and the keys they are signed with."""
 
 
-for command in (show, verify, run, bench, compare, build, keys):
+for command in (show, verify, run, bench, roofline, compare, build, keys):
     engine.add_command(command)

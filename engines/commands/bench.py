@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineside.engines.commands.rim import BUNDLE, JSON, RUNTIME, THREADS, as_json_text, plain_errors
+from lineside.engines.commands.rim import (
+    BUNDLE,
+    JSON,
+    RUNTIME,
+    THREADS,
+    as_json_text,
+    plain_errors,
+    size_in_pixels,
+)
 from lineside.engines.memory import size_text
 
 # About what the largest caches of a processor hold.
@@ -16,6 +24,7 @@ _CACHED = 32 << 20
 
 if TYPE_CHECKING:
     from lineside.engines.bench import BenchReport
+    from lineside.engines.roofline_table import Bound
 
 
 @click.command()
@@ -23,17 +32,33 @@ if TYPE_CHECKING:
 @click.option("--image", "size", metavar="WxH", default="448x448", show_default=True, help="Of the pictures.")
 @click.option("--tokens", type=click.IntRange(1), default=256, show_default=True, help="Of the prefill.")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Medians are of these.")
+@click.option("--device", metavar="NAME", help="Whose data sheet to stand beside; found out by default.")
 @RUNTIME
 @THREADS
 @JSON
 def bench(
-    bundle: Path, size: str, tokens: int, repeats: int, runtime: str, threads: int | None, as_json: bool
+    bundle: Path,
+    size: str,
+    tokens: int,
+    repeats: int,
+    device: str | None,
+    runtime: str,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
-    """Measure prefill, decode, vision and whole inspections, and this machine's own limits."""
-    from lineside.engines.bench import bench_engine
-    from lineside.engines.open import default_cache
+    """Measure prefill, decode, vision and whole inspections, and this machine's own limits.
 
-    pixels = _size(size)
+    On a device that `lineside engine roofline` lists, its limits by the data sheet stand beside them.
+    """
+    from lineside.engines.bench import bench_engine, sheet_bound
+    from lineside.engines.open import default_cache
+    from lineside.engines.roofline_devices import DEVICES, detect, device_named
+
+    box = detect() if device is None else device_named(device)
+    if device is not None and box is None:
+        raise click.UsageError(f"--device {device!r}: choose one of {', '.join(one.name for one in DEVICES)}")
+
+    pixels = size_in_pixels(size)
     with plain_errors():
         report = bench_engine(
             bundle,
@@ -44,26 +69,19 @@ def bench(
             runtime=runtime,
             threads=threads,
         )
+        sheet = None if box is None else sheet_bound(bundle, default_cache(), box, pixels, tokens)
     if as_json:
         bounds = {
             "prefill_bound_tokens_s": report.prefill_bound_tokens_s,
             "decode_bound_tokens_s": report.decode_bound_tokens_s,
+            "data_sheet": None if sheet is None else asdict(sheet),
         }
         click.echo(as_json_text(asdict(report) | bounds))
     else:
-        click.echo("\n".join(_lines(report, size)))
+        click.echo("\n".join(_lines(report, size, sheet)))
 
 
-def _size(words: str) -> tuple[int, int]:
-    width, _, height = words.partition("x")
-    if not (width.isascii() and height.isascii() and width.isdigit() and height.isdigit()):
-        raise click.UsageError(f"--image takes WxH, not {words!r}")
-    if not (0 < int(width) <= 16_384 and 0 < int(height) <= 16_384):
-        raise click.UsageError(f"--image {words}: each side must be 1 to 16384")
-    return int(width), int(height)
-
-
-def _lines(report: BenchReport, size: str) -> list[str]:
+def _lines(report: BenchReport, size: str, sheet: Bound | None) -> list[str]:
     graph, roof, one, traffic = report.graph, report.roofline, report.inspection, report.traffic
     past = graph.prompt_tokens
     held = ", ".join(f"{kind} {size_text(count)}" for kind, count in traffic.weights.items())
@@ -73,10 +91,11 @@ def _lines(report: BenchReport, size: str) -> list[str]:
         f"a token streams {size_text(traffic.bytes_at(past))} after {past}: {held}; states "
         f"{size_text(traffic.states)}; cache {size_text(traffic.per_past_token * (past + 1))}",
         "",
-        f"{'':<22}{'measured':>12}{'at most':>12}{'share':>8}",
+        f"{'':<20}{'measured':>14}{'at most':>14}{'share':>8}",
         _row(f"prefill of {past}", graph.prefill_tokens_s, report.prefill_bound_tokens_s),
         _row("decode", graph.decode_tokens_s, report.decode_bound_tokens_s),
         *_caveat(report),
+        *([] if sheet is None else _beside(report, sheet)),
         "",
         f"inspection of {size}: {one.prompt_tokens} tokens of words, {one.image_tokens} of picture, "
         f"{one.answer_tokens} of answer",
@@ -95,5 +114,16 @@ def _caveat(report: BenchReport) -> list[str]:
     return ["  (its weights fit into the processor's caches: memory does not bound its decoding)"]
 
 
+def _beside(report: BenchReport, sheet: Bound) -> list[str]:
+    """The same against the device's data sheet (`lineside engine roofline`)."""
+    prefill = 1e3 * sheet.prefill_tokens / sheet.prefill_ms
+    return [
+        f"{sheet.device} by its data sheet:",
+        _row("prefill", report.graph.prefill_tokens_s, prefill),
+        _row("decode", report.graph.decode_tokens_s, sheet.decode_tokens_s),
+        f"{'vision':<20}{report.inspection.vision_ms:>11.2f} ms{sheet.vision_ms:>11.2f} ms",
+    ]
+
+
 def _row(name: str, measured: float, bound: float) -> str:
-    return f"{name:<22}{measured:>8.1f} t/s{bound:>8.1f} t/s{measured / bound:>8.0%}"
+    return f"{name:<20}{measured:>10.1f} t/s{bound:>10.1f} t/s{measured / bound:>8.0%}"

@@ -64,6 +64,16 @@ def _finite(value: Any) -> Any:
     return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def size_in_pixels(words: str) -> tuple[int, int]:
+    """Width and height from `WxH`; raises click.UsageError."""
+    width, _, height = words.partition("x")
+    if not (width.isascii() and height.isascii() and width.isdigit() and height.isdigit()):
+        raise click.UsageError(f"--image takes WxH, not {words!r}")
+    if not (0 < int(width) <= 16_384 and 0 < int(height) <= 16_384):
+        raise click.UsageError(f"--image {words}: each side must be 1 to 16384")
+    return int(width), int(height)
+
+
 def policy(trust: Path | None) -> TrustPolicy:
     """The trust policy of a command: the folder it was given, else what the environment says."""
     return trust_policy(trust) if trust is not None else policy_of(os.environ)
