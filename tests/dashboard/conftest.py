@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 
 from lineside.dashboard.app import create_app
 from lineside.dashboard.config import Address, DashboardConfig
+from lineside.dashboard.database.connection import Database
 from lineside.dashboard.devices.fleet import Fleet
 from lineside.dashboard.devices.memory import Contact
 
@@ -110,3 +111,63 @@ def app_for(follow: Callable[..., Fleet]) -> Callable[..., Flask]:
 def client_for(app_for: Callable[..., Flask]) -> Callable[..., FlaskClient]:
     """A browser without scripts."""
     return lambda *devices, **options: app_for(*devices, **options).test_client()
+
+
+databases = load_beside("databases")
+
+
+@pytest.fixture(scope="session")
+def sqlite_files(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return databases.Files(tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    why = databases.missing()
+    if why:
+        pytest.skip(why)
+    with databases.postgresql() as url:
+        made = databases.Postgres(url)
+        yield made
+        made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def maker(request: pytest.FixtureRequest) -> Any:
+    """Makes databases: each test that asks runs on both kinds."""
+    return request.getfixturevalue({"sqlite": "sqlite_files", "postgresql": "postgres"}[request.param])
+
+
+@pytest.fixture
+def empty_database_url(maker: Any) -> Any:
+    return maker.empty()
+
+
+@pytest.fixture
+def another() -> Iterator[Callable[[Database], Database]]:
+    """Opens a database once more, as another process would."""
+    made: list[Database] = []
+
+    def open_again(database: Database) -> Database:
+        made.append(Database(database.url))
+        return made[-1]
+
+    yield open_again
+    for database in made:
+        database.close()
+
+
+@pytest.fixture
+def database(maker: Any) -> Iterator[Database]:
+    """A database with its tables, of each kind."""
+    made = Database(maker.migrated())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sqlite_database(sqlite_files: Any) -> Iterator[Database]:
+    """A SQLite database with its tables, for what is the same on both kinds."""
+    made = Database(sqlite_files.migrated())
+    yield made
+    made.close()

@@ -1,0 +1,1 @@
+"""The dashboard's schema over time, run by Alembic."""
