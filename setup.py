@@ -94,6 +94,7 @@ setup(
             "*.typed",
             "*.pyi",
             "*.proto",
+            "*.cpp",
             "*.cu",
             "*.cuh",
             "*.h",

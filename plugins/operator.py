@@ -12,11 +12,14 @@ workspace; at most 48 KiB of shared memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ast
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +61,7 @@ class Tensor:
 
     `dtype` is a NumPy-like name (`float32`, `int32`, `uint8`) or `activation`, which each variant fixes to
     `float16` or `bfloat16`. `shape` holds names (`T`, `HV`) that are read from the inputs, fixed numbers,
-    or expressions the operator's `infer` resolves.
+    or sums and products of names (`"HV*128"`), which `dimension` evaluates.
     """
 
     name: str
@@ -128,3 +131,69 @@ class Operator:
 
     name: str
     kernels: tuple[Kernel, ...]
+
+
+def macros(variant: Variant) -> dict[str, str]:
+    """Every macro a variant is compiled with: its own, and `ACTIVATION`, a type of `include/numbers.cuh`."""
+    return {"ACTIVATION": variant.activation, **variant.macros}
+
+
+def numpy_dtype(tensor: Tensor, variant: Variant) -> np.dtype[Any]:
+    """What NumPy calls a tensor's numbers (`bfloat16` comes from ml_dtypes)."""
+    name = variant.activation if tensor.dtype == "activation" else tensor.dtype
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def dimension(text: str | int, sizes: Mapping[str, Dimension]) -> Dimension:
+    """One entry of a shape: a number, a name, or a sum or product of them (`"HV*128"`, `"T+3"`, `"2*HK"`).
+
+    Works on integers and on TensorRT's expressions alike.
+    Raises ValueError for anything but `+ - *`, and KeyError for a name without a size.
+    """
+    if isinstance(text, int):
+        return text
+    return _evaluate(ast.parse(text, mode="eval").body, sizes)
+
+
+_OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
+
+
+def _evaluate(node: ast.expr, sizes: Mapping[str, Dimension]) -> Dimension:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value
+    if isinstance(node, ast.Name):
+        return sizes[node.id]
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
+        return _OPERATIONS[type(node.op)](_evaluate(node.left, sizes), _evaluate(node.right, sizes))
+    raise ValueError(f"a dimension is made of names, numbers and + - *, not {ast.unparse(node)!r}")
+
+
+def sizes_of(kernel: Kernel, shapes: Mapping[str, Sequence[Dimension]]) -> dict[str, Dimension]:
+    """Sizes by name, read from the inputs' shapes: every plain name where it first occurs.
+
+    Integers are checked against each other and against fixed and computed entries; TensorRT's expressions
+    cannot be. Raises ValueError naming the tensor that does not fit.
+    """
+    sizes: dict[str, Dimension] = {}
+    for tensor in kernel.inputs:
+        if len(shapes[tensor.name]) != len(tensor.shape):
+            raise ValueError(f"{tensor.name} has shape {tuple(shapes[tensor.name])}, not {tensor.shape}")
+        for text, size in zip(tensor.shape, shapes[tensor.name], strict=True):
+            if isinstance(text, str) and text.isidentifier():
+                sizes.setdefault(text, size)
+    for tensor in kernel.inputs:
+        wanted = [dimension(text, sizes) for text in tensor.shape]
+        for want, size in zip(wanted, shapes[tensor.name], strict=True):
+            if isinstance(want, int) and isinstance(size, int) and want != size:
+                found = tuple(shapes[tensor.name])
+                raise ValueError(f"{tensor.name} has shape {found}; {tensor.shape} asks for {tuple(wanted)}")
+    return sizes
+
+
+def output_shapes(kernel: Kernel, sizes: Mapping[str, Dimension]) -> dict[str, tuple[Dimension, ...]]:
+    """The shape of every output for the sizes that `sizes_of` read."""
+    return {tensor.name: tuple(dimension(text, sizes) for text in tensor.shape) for tensor in kernel.outputs}
