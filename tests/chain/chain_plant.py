@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import subprocess
@@ -79,14 +80,33 @@ class Plant:
         config.write_text(
             f"listener {self.broker.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {store}/\nmax_queued_messages 0\n"
+            # Every subscription and message is saved at once: a broker that is killed still knows who listened.
+            "autosave_on_changes true\nautosave_interval 1\n"
+            # Started by root it would become another user, who may not write here.
+            f"user {getpass.getuser()}\n"
         )
         with (self.folder / "mosquitto.log").open("ab") as log:
             self._broker = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
 
     def kill_broker(self) -> None:
+        """Kills it while it holds nothing that it acknowledged and has not passed on.
+
+        What a broker acknowledged is the broker's to keep; a SIGKILL between its acknowledgement and its own
+        saving would lose that, and no publisher could know. So the daemon stands still until the listener
+        has all it sent, and goes on with the broker dead.
+        """
         assert self._broker is not None
-        self._broker.kill()
-        self._broker.wait()
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGSTOP)
+        try:
+            heard = -1
+            while heard != self.on_broker.received:
+                heard = self.on_broker.received
+                time.sleep(1.0)
+            self._broker.kill()
+            self._broker.wait()
+        finally:
+            self._daemon.send_signal(signal.SIGCONT)
 
     def start_daemon(self) -> None:
         command = "from lineside.daemon.cli import main; main()"
