@@ -42,6 +42,8 @@ lint: $(STAMPS)/test ## style, types and import arrows only
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p lineside.daemon -p lineside.engines -p lineside.dashboard -p lineside.plugins
 	$(BIN)/lint-imports
+	.ci/buf lint
+	.ci/buf breaking
 
 parity: $(STAMPS)/parity ## the graphs against torch and transformers, live (downloads both)
 	$(BIN)/python -m pytest -m parity --ignore tests/benchmarks $(PYTEST_ARGS) $(TESTS)

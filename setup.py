@@ -60,10 +60,13 @@ def generate_protos() -> None:
 
 
 def _googleapis() -> list[str]:
-    """The folder that holds `google/api/*.proto` and `google/rpc/*.proto`."""
+    """Where `google/api/*.proto`, `google/rpc/*.proto` and `google/longrunning/operations.proto` are."""
     import google.rpc
 
-    return [str(Path(next(iter(google.rpc.__path__))).parent.parent)]
+    packages = Path(next(iter(google.rpc.__path__))).parent.parent
+    operations = "google/longrunning/operations.proto"
+    # The package ships this one file under another name, and its code under the right one.
+    return [str(packages), f"{operations}={packages / 'google/longrunning/operations_proto.proto'}"]
 
 
 class BuildPy(build_py):
