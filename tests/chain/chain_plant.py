@@ -80,7 +80,7 @@ class Plant:
         config.write_text(
             f"listener {self.broker.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {store}/\nmax_queued_messages 0\n"
-            # Every subscription and message is saved at once: a broker that is killed still knows who listened.
+            # Each change is saved at once: a broker that was killed still knows who listened.
             "autosave_on_changes true\nautosave_interval 1\n"
             # Started by root it would become another user, who may not write here.
             f"user {getpass.getuser()}\n"
