@@ -10,6 +10,11 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from lineside.engines.answering.generate import Generator
+from lineside.engines.answering.pictures import PictureShelf
+from lineside.engines.answering.plans import Planner
+from lineside.engines.answering.reading import PromptReader
+from lineside.engines.answering.session import EngineSession, SessionParts
 from lineside.engines.base import EngineInfo
 from lineside.engines.bundle import Bundle, open_bundle
 from lineside.engines.chat import ChatTemplate, PromptWriter
@@ -19,14 +24,8 @@ from lineside.engines.familiarity import FILE_NAME, FamiliarityStats, load_stats
 from lineside.engines.grammar import GrammarCompiler
 from lineside.engines.manifest import OnnxBuild
 from lineside.engines.memory import free_bytes, memory_need
-from lineside.engines.onnxruntime.generate import Generator
 from lineside.engines.onnxruntime.graphs import DecoderGraph, VisionGraph
-from lineside.engines.onnxruntime.pictures import PictureShelf
-from lineside.engines.onnxruntime.plans import Planner
 from lineside.engines.onnxruntime.providers import open_session
-from lineside.engines.onnxruntime.reading import PromptReader
-from lineside.engines.onnxruntime.session import OnnxRuntimeSession, SessionParts
-from lineside.engines.onnxruntime.states import States
 from lineside.engines.pixels import PatchMaker, read_numbers
 from lineside.engines.positions import TextRotary
 from lineside.engines.prefixes import PrefixTree
@@ -61,7 +60,7 @@ class Engine:
         picture_bytes: int = PICTURE_BYTES,
         cache: Path | None = None,
         trust: TrustPolicy | None = None,
-    ) -> OnnxRuntimeSession:
+    ) -> EngineSession:
         """Verifies a bundle (folder or `.lsengine`) and opens it.
 
         `runtime`: `auto`, `onnxruntime` or `onnxruntime-cuda`. `threads`: cores a call may use; None takes
@@ -94,7 +93,7 @@ class Engine:
         _check_sizes(config, decoder, tokenizer)
         rope = config.text.rope
         rotary = TextRotary(rope.rotary_dim, rope.theta, rope.sections)
-        states = States(decoder.layout, 1, context)
+        states = decoder.states(1, context)
         writer = PromptWriter(ChatTemplate(verified.text("chat_template.jinja")), tokenizer, config.tokens)
         ends = _end_tokens(config, tokenizer)
         compiler = GrammarCompiler(tokenizer.to_str(), decoder.vocabulary, ends)
@@ -122,7 +121,7 @@ class Engine:
             scope=manifest.scope,
             familiarity=_familiarity(verified),
         )
-        return OnnxRuntimeSession(info, parts)
+        return EngineSession(info, parts)
 
 
 def _threads(graphs: Path) -> int | None:

@@ -42,7 +42,7 @@ def _bind_output(binding: Any, name: str, array: NDArray[Any]) -> None:
 
 
 class DecoderGraph:
-    """`decoder.onnx` in a session."""
+    """`decoder.onnx` in a session (`Decoder`)."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         """
@@ -60,6 +60,21 @@ class DecoderGraph:
         self.hidden = int(shapes["image_embeds"][1])
         self.vocabulary = int(outputs["logits"][2])
         self.no_pictures: Floats = np.zeros((1, self.hidden), np.float32)
+        self.most_rows = self.most_tokens = 1 << 30
+
+    def row_bytes(self, tokens: int) -> int:
+        """What one more row of states costs, with room for so many tokens."""
+        return self.layout.fixed_bytes() + self.layout.cache_bytes() * tokens
+
+    def states(self, rows: int, capacity: int) -> States:
+        """New states, empty."""
+        return States(self.layout, rows, capacity)
+
+    def call(
+        self, states: States, tokens: int, reads: int, image_embeds: Floats | None = None
+    ) -> DecoderCall:
+        """A call on these states."""
+        return DecoderCall(self, states, tokens, reads, image_embeds)
 
 
 class DecoderCall:
@@ -103,49 +118,6 @@ class DecoderCall:
         """Runs the tokens; gives logits [rows, reads, vocabulary], valid until the next run."""
         self._run(self._binding)
         return self._logits
-
-
-class Prefill:
-    """The tokens of a prompt and its answer's opening, to be run in pieces; a piece's call is made once."""
-
-    def __init__(
-        self,
-        graph: DecoderGraph,
-        states: States,
-        ids: Integers,
-        image_index: Integers,
-        angles: tuple[Floats, Floats],
-        image_embeds: Floats | None = None,
-    ) -> None:
-        """`ids`, `image_index`: [T]; `angles`: cos and sin [T, rotary_dim/2]."""
-        self._graph = graph
-        self._states = states
-        self._ids = ids
-        self._image_index = image_index
-        self._angles = angles
-        self._embeds = image_embeds
-        self._calls: dict[tuple[int, int], DecoderCall] = {}
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens there are."""
-        return int(self._ids.size)
-
-    def piece(self, start: int, end: int) -> DecoderCall:
-        """The call over tokens `start` to `end`; its logits are those after the last of them."""
-        call = self._calls.get((start, end))
-        if call is None:
-            call = self._calls.setdefault((start, end), self._make(start, end))
-        return call
-
-    def _make(self, start: int, end: int) -> DecoderCall:
-        # One row of logits costs little even where nobody reads it; graphs differ in what they make of none.
-        call = DecoderCall(self._graph, self._states, end - start, 1, self._embeds)
-        call.ids[0] = self._ids[start:end]
-        call.image_index[0] = self._image_index[start:end]
-        call.cos[0], call.sin[0] = (angle[start:end] for angle in self._angles)
-        call.past_length[:] = start
-        return call
 
 
 class VisionGraph:

@@ -98,6 +98,24 @@ class States:
         for name, array in self.fixed.items():
             array[:] = source.fixed[name]
 
+    def copy_caches(self, start: int, end: int) -> CacheRun:
+        """What tokens `start` to `end` of a single sequence left in the caches."""
+        return CacheRun({name: array[:, :, start:end].copy() for name, array in self.caches.items()})
+
+    def copy_fixed(self) -> FixedCopy:
+        """The states of a single sequence that do not grow, as they are now."""
+        return FixedCopy({name: array.copy() for name, array in self.fixed.items()})
+
+    def put_caches(self, run: CacheRun, start: int) -> None:
+        """Puts a run of tokens back, the first of them as token `start`."""
+        for name, array in run.arrays.items():
+            self.caches[name][:, :, start : start + array.shape[2]] = array
+
+    def put_fixed(self, copy: FixedCopy) -> None:
+        """Puts the states that do not grow back."""
+        for name, array in copy.arrays.items():
+            np.copyto(self.fixed[name], array)
+
 
 @dataclass(frozen=True, slots=True)
 class CacheRun:
@@ -128,25 +146,3 @@ class FixedCopy:
     def size_bytes(self) -> int:
         """How much memory it holds."""
         return sum(array.nbytes for array in self.arrays.values())
-
-
-def copy_caches(states: States, start: int, end: int) -> CacheRun:
-    """What tokens `start` to `end` of a single sequence left in the caches."""
-    return CacheRun({name: array[:, :, start:end].copy() for name, array in states.caches.items()})
-
-
-def copy_fixed(states: States) -> FixedCopy:
-    """The states of a single sequence that do not grow, as they are now."""
-    return FixedCopy({name: array.copy() for name, array in states.fixed.items()})
-
-
-def put_caches(run: CacheRun, states: States, start: int) -> None:
-    """Puts a run of tokens back, the first of them as token `start`."""
-    for name, array in run.arrays.items():
-        states.caches[name][:, :, start : start + array.shape[2]] = array
-
-
-def put_fixed(copy: FixedCopy, states: States) -> None:
-    """Puts the states that do not grow back."""
-    for name, array in copy.arrays.items():
-        np.copyto(states.fixed[name], array)

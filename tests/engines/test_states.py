@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 
 from lineside.engines.errors import IncompatibleBundle
-from lineside.engines.onnxruntime.states import (
-    States,
-    copy_caches,
-    copy_fixed,
-    put_caches,
-    put_fixed,
-    read_layout,
-)
+from lineside.engines.onnxruntime.states import States, read_layout
 
 
 @dataclass
@@ -70,13 +63,13 @@ def test_a_state_of_another_kind_is_refused(strange: Input) -> None:
 
 def test_a_copied_past_is_put_back_as_it_was() -> None:
     states, other = filled(1, 8, 1), filled(1, 8, 2)
-    runs, fixed = [copy_caches(states, 0, 2), copy_caches(states, 2, 5)], copy_fixed(states)
+    runs, fixed = [states.copy_caches(0, 2), states.copy_caches(2, 5)], states.copy_fixed()
     wanted = {name: array.copy() for name, array in states.arrays().items()}
     states.begin()
     assert not any(array.any() for array in states.fixed.values())
-    put_fixed(fixed, other)
-    put_caches(runs[0], other, 0)
-    put_caches(runs[1], other, 2)
+    other.put_fixed(fixed)
+    other.put_caches(runs[0], 0)
+    other.put_caches(runs[1], 2)
     for name, array in other.caches.items():
         np.testing.assert_array_equal(array[:, :, :5], wanted[name][:, :, :5])
     for name, array in other.fixed.items():
@@ -87,7 +80,7 @@ def test_a_copied_past_is_put_back_as_it_was() -> None:
 
 def test_a_cut_run_is_two_runs_that_hold_nothing_of_each_other() -> None:
     states = filled(1, 8, 3)
-    whole = copy_caches(states, 1, 7)
+    whole = states.copy_caches(1, 7)
     head, tail = whole.split(2)
     for run, start, end in ((head, 1, 3), (tail, 3, 7)):
         for name, array in run.arrays.items():

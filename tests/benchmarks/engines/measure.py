@@ -74,16 +74,15 @@ def ours_speed(
 ) -> dict[str, Any]:
     """Prefill of `prompt` tokens and decoding of `steps`, straight on the decoder graph: no grammar."""
     _set_options(options)
-    from lineside.engines.onnxruntime.graphs import DecoderCall
     from lineside.engines.open import Engine
 
     engine = Engine.open(Path(bundle), threads=threads, context_tokens=prompt + steps + 8)
     generator = engine._parts.generator  # type: ignore[union-attr]
-    graph, states, rotary = generator._graph, generator._states, generator._rotary
-    prefill = DecoderCall(graph, states, prompt, 1)
+    decoder, states, rotary = generator._decoder, generator._states, generator._rotary
+    prefill = decoder.call(states, prompt, 1)
     prefill.ids[0] = tokens_of(prompt, 1)
     prefill.cos[0], prefill.sin[0] = rotary.text_angles(0, prompt)
-    step = DecoderCall(graph, states, 1, 1)
+    step = decoder.call(states, 1, 1)
 
     def decode() -> None:
         for at in range(prompt, prompt + steps):
@@ -424,7 +423,7 @@ def looking_ahead(bundle: str, size: int, seconds: float) -> dict[str, Any]:
 
     def look(image: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         (seen,) = parts.pictures.look([image])
-        embeds = np.empty((seen.shape.tokens, parts.generator._graph.hidden), np.float32)
+        embeds = np.empty((seen.shape.tokens, parts.generator._decoder.hidden), np.float32)
         parts.vision.run(seen.patches, embeds)
         parts.pictures.put(seen, embeds)
 

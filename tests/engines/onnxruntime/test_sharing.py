@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineside.engines.answering.cuts import GRID
 from lineside.engines.base import (
     Answer,
     AnswersQuestions,
@@ -26,7 +27,6 @@ from lineside.engines.base import (
     Schema,
     Text,
 )
-from lineside.engines.onnxruntime.cuts import GRID
 from lineside.engines.open import Engine
 
 JUDGE = "Judge the part in the picture."

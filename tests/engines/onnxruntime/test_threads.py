@@ -13,7 +13,7 @@ from lineside.engines.open import Engine
 
 def cores_of(engine: object) -> int:
     """0 is ONNX Runtime's word for all."""
-    graph = engine._parts.generator._graph  # type: ignore[attr-defined]
+    graph = engine._parts.generator._decoder  # type: ignore[attr-defined]
     return int(graph.session.get_session_options().intra_op_num_threads)
 
 

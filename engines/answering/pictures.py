@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lineside.engines.answering.runtime import Floats
 from lineside.engines.base import Clip, Image
 from lineside.engines.chat import VisionShape
-from lineside.engines.onnxruntime.states import Floats
 from lineside.engines.pixels import Patches, PatchMaker
 
 PICTURES_KEPT = 64

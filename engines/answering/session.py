@@ -1,4 +1,4 @@
-"""The ONNX Runtime session: pictures and a question in, an answer with its probabilities out.
+"""The session, on any runtime: pictures and a question in, an answer with its probabilities out.
 
 One thread at a time may use a session. Knows how preprocessing, graphs, snapshots and decoding go together;
 does not know bundles as files (see `open.py`).
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
+from lineside.engines.answering.generate import Decoded, Generator
+from lineside.engines.answering.pictures import Look, PictureShelf
+from lineside.engines.answering.plans import Plan, Planner
+from lineside.engines.answering.reading import PromptReader
+from lineside.engines.answering.runtime import Floats, Vision
 from lineside.engines.base import (
     Answer,
     Choice,
@@ -31,19 +34,14 @@ from lineside.engines.base import (
 from lineside.engines.errors import BadImage, EngineError, UndecodableAnswer
 from lineside.engines.familiarity import FamiliarityStats, distance
 from lineside.engines.manifest import ScopeEntry
-from lineside.engines.onnxruntime.generate import Decoded, Generator
-from lineside.engines.onnxruntime.graphs import VisionGraph
-from lineside.engines.onnxruntime.pictures import Look, PictureShelf
-from lineside.engines.onnxruntime.plans import Plan, Planner
-from lineside.engines.onnxruntime.reading import PromptReader
-from lineside.engines.scope import known_question
+from lineside.engines.scope import as_trained, check_pictures, known_question
 
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
     """What a session is made of; `vision` and `pictures` are None for a text-only model."""
 
-    vision: VisionGraph | None
+    vision: Vision | None
     pictures: PictureShelf | None
     planner: Planner
     reader: PromptReader
@@ -52,7 +50,7 @@ class SessionParts:
     familiarity: Mapping[str, FamiliarityStats]
 
 
-class OnnxRuntimeSession:
+class EngineSession:
     """An opened engine (`AnswersQuestions`). Greedy: the same pictures and question give the same answer."""
 
     def __init__(self, info: EngineInfo, parts: SessionParts) -> None:
@@ -84,7 +82,11 @@ class OnnxRuntimeSession:
         """
         parts = self._opened()
         started = time.perf_counter()
-        entry = known_question(parts.scope, prompt, grammar) if parts.scope is not None else None
+        entry = None
+        if parts.scope is not None:
+            entry = known_question(parts.scope, prompt, grammar)
+            check_pictures(images)
+            prompt = as_trained(entry)
         looks = _looks(parts, images)
         plan = parts.planner.plan(prompt, grammar, [look.shape for look in looks])
         prepared = time.perf_counter()
@@ -133,7 +135,7 @@ class OnnxRuntimeSession:
         """
         parts = self._opened()
         if parts.scope is not None:
-            known_question(parts.scope, prompt, grammar)
+            prompt = as_trained(known_question(parts.scope, prompt, grammar))
         parts.planner.check(grammar)
         # Where pictures stand in a raw prompt only the pictures tell.
         if not prompt.raw:
@@ -178,9 +180,7 @@ def _see(parts: SessionParts, looks: Sequence[Look], plan: Plan) -> None:
             parts.pictures.put(look, embeds)
 
 
-def _decode(
-    generator: Generator, plan: Plan, grammar: Grammar, logits: np.ndarray, max_tokens: int
-) -> Decoded:
+def _decode(generator: Generator, plan: Plan, grammar: Grammar, logits: Floats, max_tokens: int) -> Decoded:
     match grammar:
         case Choice() | Count():
             decoded = generator.choose(plan, logits)

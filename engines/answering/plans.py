@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lineside.engines.answering.cuts import Cut, cuts_of
+from lineside.engines.answering.prefill import Prefill
+from lineside.engines.answering.runtime import Decoder, Floats, States
 from lineside.engines.base import Choice, Count, Free, Grammar, Language, Prompt, Schema, Text
 from lineside.engines.chat import PromptWriter, TokenisedPrompt, VisionShape
 from lineside.engines.choices import AnswerTrie, allowed_values, build_trie
 from lineside.engines.errors import PromptTooLong
 from lineside.engines.grammar import Constraint, GrammarCompiler
-from lineside.engines.onnxruntime.cuts import Cut, cuts_of
-from lineside.engines.onnxruntime.graphs import DecoderGraph, Prefill
-from lineside.engines.onnxruntime.states import Floats, States
 from lineside.engines.positions import Integers, TextRotary
 
 _PLANS_KEPT = 64
@@ -83,13 +83,13 @@ class Planner:
         self,
         writer: PromptWriter,
         compiler: GrammarCompiler,
-        graph: DecoderGraph,
+        decoder: Decoder,
         rotary: TextRotary,
         states: States,
     ) -> None:
         self._writer = writer
         self._compiler = compiler
-        self._graph = graph
+        self._decoder = decoder
         self._rotary = rotary
         self._states = states
         self._plans: OrderedDict[object, Plan] = OrderedDict()
@@ -140,7 +140,7 @@ class Planner:
                 f"answer in a context of {capacity}: crop or shrink the pictures, shorten the words, or open "
                 "the engine with more context_tokens"
             )
-        embeds = np.zeros((max(pictures, 1), self._graph.hidden), np.float32)
+        embeds = np.zeros((max(pictures, 1), self._decoder.hidden), np.float32)
         return Plan(
             tokenised,
             opening,
@@ -193,7 +193,7 @@ class Planner:
         asked = self._rotary.angles(prompt.positions.streams)
         answered = self._rotary.text_angles(prompt.positions.next, len(opening))
         cos, sin = (np.concatenate(pair) for pair in zip(asked, answered, strict=True))
-        return Prefill(self._graph, self._states, ids, image_index, (cos, sin), embeds)
+        return Prefill(self._decoder, self._states, ids, image_index, (cos, sin), embeds)
 
 
 def _places(prompt: TokenisedPrompt, visions: Sequence[VisionShape]) -> tuple[tuple[slice, int], ...]:

@@ -7,29 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lineside.engines.onnxruntime.cuts import Cut, Place, sealed
-from lineside.engines.onnxruntime.graphs import Prefill
-from lineside.engines.onnxruntime.states import (
-    CacheRun,
-    FixedCopy,
-    Floats,
-    States,
-    copy_caches,
-    copy_fixed,
-    put_caches,
-    put_fixed,
-)
-from lineside.engines.prefixes import Keys, Node, PrefixTree, in_common
+from lineside.engines.answering.cuts import Cut, Place, sealed
+from lineside.engines.answering.prefill import Prefill
+from lineside.engines.answering.runtime import Floats, States
+from lineside.engines.prefixes import Cuttable, Keys, Node, PrefixTree, Sized, in_common
 
 
 class PromptReader:
     """Reads prompts into one engine's states. Not for several threads."""
 
-    def __init__(self, states: States, tree: PrefixTree[CacheRun, FixedCopy]) -> None:
+    def __init__(self, states: States, tree: PrefixTree[Cuttable, Sized]) -> None:
         self.tree = tree
         self._states = states
         # Whose tokens the caches begin with: a beginning that is still in place need not be copied back.
-        self._resident: Node[CacheRun, FixedCopy] | None = None
+        self._resident: Node[Cuttable, Sized] | None = None
 
     def read(
         self, prefill: Prefill, keys: Keys, cuts: Sequence[Cut], seen: frozenset[int] = frozenset()
@@ -40,7 +31,7 @@ class PromptReader:
         """
         start = self.bring(prefill, keys, cuts, seen)
         here = cuts[-1].at if cuts else 0
-        return prefill.piece(here, prefill.tokens).run()[0, 0], start
+        return prefill.run(here, prefill.tokens), start
 
     def bring(
         self, prefill: Prefill, keys: Keys, cuts: Sequence[Cut], seen: frozenset[int] = frozenset()
@@ -53,7 +44,7 @@ class PromptReader:
         rest = [cut for cut in cuts if cut.at > start]
         parting = self.tree.shared(keys) if any(cut.place is Place.GRID for cut in rest) else 0
         for cut in rest:
-            prefill.piece(here, cut.at).run()
+            prefill.run(here, cut.at)
             here = cut.at
             if self._is_worth_keeping(cut, parting, seen):
                 self._keep(keys[:here])
@@ -77,13 +68,11 @@ class PromptReader:
 
     def _keep(self, keys: Keys) -> None:
         states = self._states
-        node = self.tree.keep(
-            keys, lambda start, end: copy_caches(states, start, end), lambda: copy_fixed(states)
-        )
+        node = self.tree.keep(keys, states.copy_caches, states.copy_fixed)
         if node is not None:
             self._resident = node
 
-    def _restore(self, node: Node[CacheRun, FixedCopy] | None) -> None:
+    def _restore(self, node: Node[Cuttable, Sized] | None) -> None:
         if node is None or node.state is None:
             self._states.begin()
             self._resident = None
@@ -91,6 +80,6 @@ class PromptReader:
         common = in_common(self._resident, node) if self._resident is not None else 0
         for part in node.path():
             if part.length > common:
-                put_caches(part.run, self._states, part.start)
-        put_fixed(node.state, self._states)
+                self._states.put_caches(part.run, part.start)
+        self._states.put_fixed(node.state)
         self._resident = node

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from lineside.engines.answering.plans import Plan
+from lineside.engines.answering.runtime import Call, Decoder, Floats, States
 from lineside.engines.base import Decision, Free, Language, Observer, Schema, Text
 from lineside.engines.choices import AnswerTrie, ScoreRow, renormalised, rows_to_score, value_probabilities
 from lineside.engines.errors import UndecodableAnswer
-from lineside.engines.onnxruntime.graphs import DecoderCall, DecoderGraph
-from lineside.engines.onnxruntime.plans import Plan
-from lineside.engines.onnxruntime.states import Floats, States
 from lineside.engines.positions import TextRotary
 
 ALTERNATIVES = 8
@@ -44,20 +43,20 @@ class Generator:
 
     def __init__(
         self,
-        graph: DecoderGraph,
+        decoder: Decoder,
         states: States,
         rotary: TextRotary,
         tokenizer: Tokenizer,
         end_tokens: tuple[int, ...],
     ) -> None:
-        self._graph = graph
+        self._decoder = decoder
         self._states = states
         self._rotary = rotary
         self._tokenizer = tokenizer
         self._end_tokens = frozenset(end_tokens)
         self._words = tokenizer.get_vocab_size()
         self._spellings: dict[int, str] = {}
-        self._steps: dict[int, DecoderCall] = {}
+        self._steps: dict[int, Call] = {}
         self.observe: Observer | None = None
 
     def choose(self, plan: Plan, logits: Floats) -> Decoded:
@@ -97,22 +96,22 @@ class Generator:
         while rows:
             tokens = max(len(row.tokens) for row in rows)
             batch = max(1, _BATCH_BYTES // self._row_bytes(plan.length + tokens))
+            batch = min(batch, self._decoder.most_rows)
             for branch, scores in self._score(plan, rows[:batch]):
                 shares[branch] = renormalised(finite(scores)[trie.branches[branch].tokens])
             rows = rows[batch:]
         return shares
 
     def _row_bytes(self, length: int) -> int:
-        layout = self._graph.layout
-        return layout.fixed_bytes() + layout.cache_bytes() * length + 4 * self._graph.vocabulary
+        return self._decoder.row_bytes(length) + 4 * self._decoder.vocabulary
 
     def _score(self, plan: Plan, rows: tuple[ScoreRow, ...]) -> Iterator[tuple[int, Floats]]:
         """Logits at the rows' branches, from copies of the states after the prefill: a call a level."""
         depth = max(len(row.tokens) for row in rows)
-        states = States(self._graph.layout, len(rows), plan.length + depth)
+        states = self._decoder.states(len(rows), plan.length + depth)
         states.repeat(self._states, plan.length)
         # One token a call: the CPU's attention takes several rows, or several tokens after a past, not both.
-        call = DecoderCall(self._graph, states, 1, 1)
+        call = self._decoder.call(states, 1, 1)
         for level in range(depth):
             # A row that is through repeats its last token, where nothing that is read can see it.
             call.ids[:, 0] = [row.tokens[min(level, len(row.tokens) - 1)] for row in rows]
@@ -202,7 +201,7 @@ class Generator:
         Raises:
             UndecodableAnswer: no end token within `max_tokens`, and the text may not be cut there.
         """
-        every = np.arange(min(self._words, self._graph.vocabulary))
+        every = np.arange(min(self._words, self._decoder.vocabulary))
         tokens: list[int] = []
         decisions: list[Decision] = []
         while True:
@@ -227,15 +226,23 @@ class Generator:
             raise UndecodableAnswer(
                 f"the answer does not fit the context of {self._states.capacity} tokens beside the prompt"
             )
+        most = self._decoder.most_tokens
+        while len(tokens) > most:
+            self._run(plan, past, tokens[:most])
+            past, tokens = past + most, tokens[most:]
+        logits = self._run(plan, past, tokens)
+        if self.observe is not None:
+            self.observe(logits)
+        return logits
+
+    def _run(self, plan: Plan, past: int, tokens: list[int]) -> Floats:
         call = self._steps.get(len(tokens))
         if call is None:
-            call = self._steps.setdefault(len(tokens), DecoderCall(self._graph, self._states, len(tokens), 1))
+            call = self._steps.setdefault(len(tokens), self._decoder.call(self._states, len(tokens), 1))
         call.ids[0] = tokens
         call.cos[0], call.sin[0] = self._rotary.text_angles(plan.position(past), len(tokens))
         call.past_length[0] = past
         logits: Floats = call.run()[0, 0]
-        if self.observe is not None:
-            self.observe(logits)
         return logits
 
     def _decision(self, tokens: NDArray[np.int64], shares: NDArray[np.float64], chosen: int) -> Decision:

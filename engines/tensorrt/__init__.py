@@ -1,0 +1,1 @@
+"""TensorRT: compiling graphs into plans, and running plans on an NVIDIA GPU."""
