@@ -194,6 +194,13 @@ def sizes_of(kernel: Kernel, shapes: Mapping[str, Sequence[Dimension]]) -> dict[
     return sizes
 
 
-def output_shapes(kernel: Kernel, sizes: Mapping[str, Dimension]) -> dict[str, tuple[Dimension, ...]]:
-    """The shape of every output for the sizes that `sizes_of` read."""
-    return {tensor.name: tuple(dimension(text, sizes) for text in tensor.shape) for tensor in kernel.outputs}
+def output_shapes(
+    kernel: Kernel, sizes: Mapping[str, Dimension], variant: Variant | None = None
+) -> dict[str, tuple[Dimension, ...]]:
+    """The shape of every output for the sizes that `sizes_of` read.
+
+    A name that is no input's may be a macro of the variant that is a number (how many experts are chosen).
+    """
+    fixed = {name: int(value) for name, value in (variant.macros if variant else {}).items() if value.isdigit()}
+    known = {**fixed, **sizes}
+    return {tensor.name: tuple(dimension(text, known) for text in tensor.shape) for tensor in kernel.outputs}

@@ -56,7 +56,7 @@ def run(
     launch = kernel.launch(sizes, Integers(), variant)
     if len(launch.scalars) != len(kernel.scalars):
         raise ValueError(f"{kernel.name} names {len(kernel.scalars)} scalars and gives {len(launch.scalars)}")
-    shapes = output_shapes(kernel, sizes)
+    shapes = output_shapes(kernel, sizes, variant)
     empty = {t.name: np.empty(shapes[t.name], numpy_dtype(t, variant)) for t in kernel.outputs}
     made = build(kernel, variant, mode)
     if mode is Mode.PLAIN:
