@@ -9,6 +9,8 @@ from typing import Protocol
 
 import uuid_utils
 
+from lineside.daemon import kernel_clock
+
 
 class Clock(Protocol):
     """Wall time, monotonic time, and whether the wall time is to be believed."""
@@ -36,8 +38,8 @@ class SystemClock:
         return time.monotonic_ns()
 
     def synchronised(self) -> bool:
-        """Whether systemd-timesyncd (or its like) has set the clock since boot."""
-        return Path("/run/systemd/timesync/synchronized").exists()
+        """Whether a time service (timesyncd, chrony, ntpd, PTP) keeps the clock, as the kernel sees it."""
+        return kernel_clock.synchronised()
 
     def new_id(self) -> str:
         """A UUIDv7: ids sort by time."""

@@ -20,7 +20,8 @@ class ClockCheck:
             yield Finding(self.name, Level.OK, f"{now}, synchronised")
             return
         step = (
-            "give systemd-timesyncd a time server that this network reaches (NTP= in timesyncd.conf); until "
-            "then results keep their order by sequence, and say that their times are not to be believed"
+            "give the time service a server that this network reaches (NTP= in timesyncd.conf, or chrony's "
+            "sources: `timedatectl` says which runs); until then results keep their order by sequence, and "
+            "say that their times are not to be believed"
         )
         yield Finding(self.name, Level.WARNING, f"{now}, not synchronised", step)
