@@ -201,6 +201,7 @@ def output_shapes(
 
     A name that is no input's may be a macro of the variant that is a number (how many experts are chosen).
     """
-    fixed = {name: int(value) for name, value in (variant.macros if variant else {}).items() if value.isdigit()}
+    baked = variant.macros if variant else {}
+    fixed = {name: int(value) for name, value in baked.items() if value.isdigit()}
     known = {**fixed, **sizes}
     return {tensor.name: tuple(dimension(text, known) for text in tensor.shape) for tensor in kernel.outputs}
