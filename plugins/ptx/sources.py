@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from lineside.plugins.include import FOLDER
-from lineside.plugins.operator import Kernel, Variant
+from lineside.plugins.operator import Kernel, Variant, macros
 
 OPTIONS = ("--std=c++17",)
 """What every kernel is compiled with, besides its target, macros and include folders."""
@@ -39,8 +39,7 @@ def include_folders(source: Path) -> tuple[Path, ...]:
 
 def macro_options(variant: Variant) -> tuple[str, ...]:
     """A variant's macros as the compiler takes them, sorted; its activation's type is one of them."""
-    macros = {"ACTIVATION": variant.activation, **variant.macros}
-    return tuple(f"-D{name}={value}" for name, value in sorted(macros.items()))
+    return tuple(f"-D{name}={value}" for name, value in sorted(macros(variant).items()))
 
 
 def sources_hash(kernel: Kernel, variant: Variant) -> str:
