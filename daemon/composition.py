@@ -20,7 +20,9 @@ import structlog
 
 from lineside.daemon.appliance import Appliance
 from lineside.daemon.cameras.make import make_camera
+from lineside.daemon.cameras.recent import RecentFrames
 from lineside.daemon.cameras.runner import CameraRunner
+from lineside.daemon.cameras.slot import FrameSink
 from lineside.daemon.clock import Clock, boot_id
 from lineside.daemon.engine_worker.client import EngineWorker
 from lineside.daemon.engine_worker.settings import WorkerSettings, WorkerState
@@ -200,10 +202,12 @@ def _units(
     inspector = Inspector(engine, clock)
     cameras = {camera.id: make_camera(camera, clock) for camera in settings.cameras}
     built: list[tuple[StationSettings, Station, Watcher]] = []
+    recent: dict[str, RecentFrames] = {}
     runners: dict[str, CameraRunner] = {}
     for entry in settings.stations:
         camera = cameras[entry.camera]
         plan = recipes.plan_for(entry)
+        recent[entry.id] = RecentFrames()
         station = Station(
             entry.id,
             entry.camera,
@@ -215,6 +219,7 @@ def _units(
             clock=clock,
             boot_id=boot,
             lossless=camera.lossless,
+            recent=recent[entry.id],
         )
         trigger, kind = frame_trigger(entry, plan)
         watcher = Watcher(
@@ -226,7 +231,10 @@ def _units(
         )
         built.append((entry, station, watcher))
     for name, camera in cameras.items():
-        sinks = [watcher.frames for entry, _, watcher in built if entry.camera == name]
+        here = [(recent[entry.id], watcher) for entry, _, watcher in built if entry.camera == name]
+        # What is kept of the past first: a trigger may name a frame as soon as its watcher has it.
+        sinks: list[FrameSink] = [kept for kept, _ in here]
+        sinks += [watcher.frames for _, watcher in here]
         runners[name] = CameraRunner(camera, sinks, clock)
     units = [
         StationUnit(entry, station, runners[entry.camera], watcher, engine)

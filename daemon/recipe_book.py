@@ -14,6 +14,7 @@ import structlog
 from lineside.daemon.gates.baseline import BadBaseline, load_baseline
 from lineside.daemon.inspection.plan import Plan, make_plan
 from lineside.daemon.ports import UnknownName
+from lineside.daemon.recipes.golden import load_goldens
 from lineside.daemon.recipes.load import LoadedRecipe, load_recipe
 from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.settings import StationSettings
@@ -82,13 +83,13 @@ class RecipeBook:
 
 
 def load_plan(path: Path) -> Plan:
-    """A recipe file with its baseline, ready to run. Raises BadFile, BadBaseline."""
+    """A recipe file with its baseline and golden references, ready to run. Raises BadFile, BadBaseline."""
     return ready(load_recipe(path))
 
 
 def ready(loaded: LoadedRecipe) -> Plan:
-    """A recipe with its baseline, ready to run. Raises BadBaseline."""
-    return make_plan(loaded, load_baseline(loaded))
+    """A recipe with its baseline and golden references, ready to run. Raises BadFile, BadBaseline."""
+    return make_plan(loaded, load_baseline(loaded), load_goldens(loaded))
 
 
 def _key(station: str) -> str:

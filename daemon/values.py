@@ -60,13 +60,17 @@ class ReasonCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of one camera. `index` counts from 0 per opened source; `captured_ns` is monotonic."""
+    """One picture of one camera. `index` counts from 0 per opened source; `captured_ns` is monotonic.
+
+    `played_ns`: its place in a recording that is not played at its own speed; None for all others.
+    """
 
     camera: str
     index: int
     image: Picture
     captured_ns: int
     captured_at: datetime
+    played_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class EngineRef:
 class EvidenceImage:
     """A picture to keep, before it is stored: `data` is the encoded file."""
 
-    role: str  # "frame" or "crop"
+    role: str  # "frame", "crop", "clip" (a clip's pictures side by side) or "golden" (the reference)
     ask: str | None
     media_type: str
     width: int

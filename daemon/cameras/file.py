@@ -37,6 +37,7 @@ class FileSource:
         self._sleep = sleep
         self._video: cv2.VideoCapture | None = None
         self._pacer: Pacer | None = None
+        self._frame_ns = 0
         self._index = 0
         self._frames_this_round = 0
 
@@ -51,7 +52,8 @@ class FileSource:
         fps = video.get(cv2.CAP_PROP_FPS)
         fps = fps if np.isfinite(fps) and 0 < fps <= 1000 else DEFAULT_FPS
         self._video = video
-        self._pacer = Pacer(round(1e9 / fps)) if self._settings.realtime else None
+        self._frame_ns = round(1e9 / fps)
+        self._pacer = Pacer(self._frame_ns) if self._settings.realtime else None
         self._index = self._frames_this_round = 0
 
     def read(self) -> Frame | None:
@@ -75,6 +77,7 @@ class FileSource:
             np.asarray(image, dtype=np.uint8),
             self._clock.monotonic_ns(),
             self._clock.now(),
+            played_ns=None if self._settings.realtime else self._index * self._frame_ns,
         )
         self._index += 1
         self._frames_this_round += 1

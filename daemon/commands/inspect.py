@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 
 import click
 import cv2
 import numpy as np
 
+from lineside.daemon.cameras.base import CameraLost, EndOfSource
+from lineside.daemon.cameras.file import FileSource
+from lineside.daemon.cameras.recent import RecentFrames
 from lineside.daemon.clock import Clock, SystemClock, boot_id
 from lineside.daemon.composition import demo_bundle
 from lineside.daemon.gates.baseline import BadBaseline
@@ -22,6 +26,8 @@ from lineside.daemon.inspection.local_engine import LocalEngine
 from lineside.daemon.inspection.overlay import annotate
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.recipe_book import load_plan
+from lineside.daemon.recipes.sight import ClipOption
+from lineside.daemon.settings import FileCamera
 from lineside.daemon.store.records import rfc3339
 from lineside.daemon.triggers.motion.locate import locate_part
 from lineside.daemon.triggers.options import MotionOptions
@@ -75,8 +81,9 @@ def inspect(
     show: Path | None,
     images: tuple[Path, ...],
 ) -> None:
-    """Judges pictures from files and prints one JSON line each.
+    """Judges pictures from files and prints one JSON line each; of a video its last picture.
 
+    A question about a clip looks at the video's last seconds.
     With `anchor: part` the part is found in each picture by itself. Exit code 0 when every picture got
     a verdict, 1 when one could not be read, 2 for wrong usage, 3 when recipe or engine are refused.
     """
@@ -91,14 +98,17 @@ def inspect(
         inspector = Inspector(judge, clock)
         unreadable = 0
         for path in images:
-            picture = _read(path)
-            if picture is None:
+            frames = _read(path, plan, clock)
+            if frames is None:
                 unreadable += 1
-                click.echo(json.dumps({"image": str(path), "error": "not a picture that can be read"}))
+                click.echo(
+                    json.dumps({"image": str(path), "error": "not a picture or video that can be read"})
+                )
                 continue
-            job = _job(path, picture, plan, expected, clock)
+            last, clips = frames
+            job = _job(path, last, clips, plan, expected, clock)
             draft, pictures = inspector.inspect(job)
-            shown = _show(show, path, picture, draft, pictures) if show is not None else []
+            shown = _show(show, path, last.image, draft, pictures) if show is not None else []
             click.echo(json.dumps(_line(path, draft, shown)))
     sys.exit(EXIT_UNREADABLE if unreadable else EXIT_ALL_OK)
 
@@ -128,17 +138,50 @@ def _expected(pairs: tuple[str, ...]) -> dict[str, str]:
     return expected
 
 
-def _read(path: Path) -> Picture | None:
+def _read(path: Path, plan: Plan, clock: Clock) -> tuple[Frame, dict[ClipOption, tuple[Frame, ...]]] | None:
+    """A picture, or a video's last picture, and the clips that end with it; None where it is neither."""
+    recent = RecentFrames()
+    recent.keep(plan.clips)
+    last: Frame | None = None
+    for frame in _frames(path, clock):
+        recent.put(frame, lambda: False)
+        last = frame
+    if last is None:
+        return None
+    # A video took its time to be read: it is judged as if its last picture were taken now.
+    last = replace(last, captured_ns=clock.monotonic_ns(), captured_at=clock.now())
+    return last, {clip: recent.clip(last, clip) for clip in plan.clips}
+
+
+def _frames(path: Path, clock: Clock) -> Iterator[Frame]:
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError:
-        return None
+        return
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    return None if image is None else np.asarray(image, dtype=np.uint8)
+    if image is not None:
+        picture = np.asarray(image, dtype=np.uint8)
+        yield Frame("file", 0, picture, clock.monotonic_ns(), clock.now(), played_ns=0)
+        return
+    video = FileSource(FileCamera(id="file", kind="file", path=path, realtime=False), clock)
+    try:
+        video.open()
+        while (frame := video.read()) is not None:
+            yield frame
+    except (CameraLost, EndOfSource):
+        return
+    finally:
+        video.close()
 
 
-def _job(path: Path, picture: Picture, plan: Plan, expected: dict[str, str], clock: Clock) -> Job:
-    frame = Frame("file", 0, picture, clock.monotonic_ns(), clock.now())
+def _job(
+    path: Path,
+    frame: Frame,
+    clips: Mapping[ClipOption, tuple[Frame, ...]],
+    plan: Plan,
+    expected: dict[str, str],
+    clock: Clock,
+) -> Job:
     intake = Intake(
         result_id=clock.new_id(),
         station="file",
@@ -152,7 +195,7 @@ def _job(path: Path, picture: Picture, plan: Plan, expected: dict[str, str], clo
         recipe=plan.ref,
         expected=expected,
     )
-    return Job(intake, frame, part_box(picture, plan), plan, clock.monotonic_ns())
+    return Job(intake, frame, part_box(frame.image, plan), plan, clock.monotonic_ns(), clips)
 
 
 def part_box(picture: Picture, plan: Plan) -> Box | None:
@@ -189,8 +232,13 @@ def _show(
         annotated.write_bytes(np.asarray(data).tobytes())
     names = [str(annotated)]
     for image in pictures:
-        if image.role == "crop":
+        if image.role != "frame":
+            # A question may be shown several: its places, and the reference they are compared with.
             crop = folder / f"{path.stem}.{image.ask}.png"
+            for number in count(2):
+                if str(crop) not in names:
+                    break
+                crop = folder / f"{path.stem}.{image.ask}.{number}.png"
             crop.write_bytes(image.data)
             names.append(str(crop))
     return names

@@ -130,9 +130,9 @@ def load_baseline(loaded: LoadedRecipe) -> Baseline | None:
     if hashlib.sha256(content).hexdigest() != named.sha256:
         raise BadBaseline(f"{path} is not the baseline that the recipe was made with: {again}")
     baseline = read_baseline(content)
-    for ask in loaded.recipe.ask:
-        if baseline.of(ask.region) is None:
-            raise BadBaseline(f"{path} does not know region '{ask.region or WHOLE}': {again}")
+    for name in (name for ask in loaded.recipe.ask for name in ask.places):
+        if baseline.of(name) is None:
+            raise BadBaseline(f"{path} does not know region '{name or WHOLE}': {again}")
     return baseline
 
 

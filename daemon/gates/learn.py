@@ -35,7 +35,7 @@ class Learnt:
 
 def learn_from_files(recipe: Recipe, pictures: Sequence[Path]) -> Learnt:
     """The baseline of these pictures of good parts. Raises BadBaseline when too few can be used."""
-    crops: dict[str | None, list[Picture]] = {ask.region: [] for ask in recipe.ask}
+    crops: dict[str | None, list[Picture]] = {name: [] for ask in recipe.ask for name in ask.places}
     refused: list[str] = []
     used = 0
     for path in pictures:
@@ -44,7 +44,7 @@ def learn_from_files(recipe: Recipe, pictures: Sequence[Path]) -> Learnt:
             refused.append(f"{path}: not a picture that can be read")
             continue
         try:
-            found = _crops(recipe, np.asarray(image, dtype=np.uint8))
+            found = crops_of(recipe, np.asarray(image, dtype=np.uint8))
         except RegionOutsideFrame as problem:
             refused.append(f"{path}: {problem}")
             continue
@@ -70,9 +70,10 @@ def write_baseline(loaded: LoadedRecipe, baseline: Baseline) -> BaselineFile:
     return BaselineFile(file=path.name, sha256=hashlib.sha256(content).hexdigest())
 
 
-def _crops(recipe: Recipe, image: Picture) -> dict[str | None, Picture]:
+def crops_of(recipe: Recipe, image: Picture) -> dict[str | None, Picture]:
+    """The recipe's places cut out of one picture, as an inspection would. Raises RegionOutsideFrame."""
     part = _part(recipe, image)
-    regions = {ask.region: recipe.region_of(ask) for ask in recipe.ask}
+    regions = {name: box for ask in recipe.ask for name, box in recipe.places_of(ask).items()}
     return {name: cut(image, place(region, part))[0] for name, region in regions.items()}
 
 

@@ -9,26 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
 from typing import Protocol
-
-import cv2
 
 from lineside.daemon.clock import Clock
 from lineside.daemon.engine_worker.messages import Ask, EngineProblem
-from lineside.daemon.gates.check import check_picture
-from lineside.daemon.inspection.crops import RegionOutsideFrame, cut, place
 from lineside.daemon.inspection.job import Job, Stages, draft, undecided
-from lineside.daemon.inspection.pictures import encode_crop, encode_frame, in_sample
-from lineside.daemon.inspection.plan import Look
+from lineside.daemon.inspection.looking import Seen, look_at
+from lineside.daemon.inspection.pictures import encode_frame, in_sample
 from lineside.daemon.rules.judge import judge
 from lineside.daemon.values import (
     AskOutcome,
-    Box,
     EngineRef,
     EvidenceImage,
-    Frame,
-    Picture,
     Reason,
     ReasonCode,
     ResultDraft,
@@ -48,16 +40,6 @@ class AsksEngine(Protocol):
     def submit(self, asks: Sequence[Ask]) -> Future[list[Outcome]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One question's crop: what the engine will look at, and where it lies in the frame."""
-
-    look: Look
-    picture: Picture
-    box: Box
-    objections: tuple[Reason, ...]
-
-
 class Inspector:
     """Judges jobs with one engine."""
 
@@ -74,7 +56,7 @@ class Inspector:
         if unfit is not None:
             return unfit, self._pictures(job, unfit, [])
         assert job.frame is not None
-        seen, outside = _look(job, job.frame)
+        seen, outside = look_at(job, job.frame)
         stages.end("crop_and_gates")
         outcomes, late = self._ask(job, [one for one in seen if not one.objections], stages)
         result = self._judge(job, seen, outside, outcomes, late, stages)
@@ -99,11 +81,7 @@ class Inspector:
     def _ask(self, job: Job, seen: list[Seen], stages: Stages) -> tuple[dict[str, Outcome], bool]:
         if not seen:
             return {}, False
-        asks = [
-            Ask((cv2.cvtColor(one.picture, cv2.COLOR_BGR2RGB),), one.look.prompt, one.look.grammar)  # type: ignore[arg-type]
-            for one in seen
-        ]
-        future = self._engine.submit(asks)
+        future = self._engine.submit([one.ask() for one in seen])
         left_s = (job.deadline_ns - self._clock.monotonic_ns()) / 1e9
         try:
             answers = future.result(timeout=max(left_s, 0.0))
@@ -172,7 +150,7 @@ class Inspector:
         keep = job.plan.loaded.recipe.evidence.keep.of(result.verdict)
         if job.frame is None or not in_sample(job.intake.result_id, keep.share):
             return ()
-        return (encode_frame(job.frame.image), *(encode_crop(one.picture, one.look.ask) for one in seen))
+        return (encode_frame(job.frame.image), *(image for one in seen for image in one.evidence()))
 
     def _engine_ref(self) -> EngineRef | None:
         info = self._engine.info
@@ -182,25 +160,6 @@ class Inspector:
 def engine_ref(info: EngineInfo) -> EngineRef:
     """How results name an engine."""
     return EngineRef(info.name, info.version, info.digest, info.runtime)
-
-
-def _look(job: Job, frame: Frame) -> tuple[list[Seen], tuple[Reason, ...]]:
-    recipe = job.plan.loaded.recipe
-    anchor = job.part_box if recipe.anchor == "part" else None
-    if recipe.anchor == "part" and anchor is None:
-        message = "the recipe's regions lie on the part, and no part was found in the picture"
-        return [], (Reason(ReasonCode.IMAGE_QUALITY, message),)
-    seen: list[Seen] = []
-    outside: list[Reason] = []
-    for look in job.plan.looks:
-        try:
-            picture, box = cut(frame.image, place(look.region, anchor))
-        except RegionOutsideFrame as problem:
-            outside.append(Reason(ReasonCode.IMAGE_QUALITY, str(problem), look.ask))
-            continue
-        objections = check_picture(picture, look.ask, look.region_name, recipe.gates, job.plan.baseline)
-        seen.append(Seen(look, picture, box, objections))
-    return seen, tuple(outside)
 
 
 def _outcome(seen: Seen, answer: Answer) -> AskOutcome:

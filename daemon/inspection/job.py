@@ -11,6 +11,7 @@ from datetime import datetime
 
 from lineside.daemon.clock import Clock
 from lineside.daemon.inspection.plan import Plan
+from lineside.daemon.recipes.sight import ClipOption
 from lineside.daemon.values import (
     AskOutcome,
     Box,
@@ -34,6 +35,8 @@ class Job:
     part_box: Box | None
     plan: Plan
     accepted_ns: int
+    clips: Mapping[ClipOption, tuple[Frame, ...]] = field(default_factory=dict)
+    """The seconds before the frame, as the plan's questions need them; oldest first, the frame last."""
     trouble: Reason | None = None
     """Why the camera's picture may not be judged (frozen, black, gone), as seen at the trigger."""
 

@@ -6,6 +6,7 @@ The frame is JPEG; crops are PNG, so that what the engine saw can be judged agai
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -23,6 +24,18 @@ def encode_frame(image: Picture) -> EvidenceImage:
 def encode_crop(image: Picture, ask: str) -> EvidenceImage:
     """What one question looked at, lossless."""
     return _encoded(image, ".png", "image/png", [cv2.IMWRITE_PNG_COMPRESSION, 1], "crop", ask)
+
+
+def encode_strip(clip: Sequence[Picture], ask: str) -> EvidenceImage:
+    """A question's clip as one picture, oldest left, lossless."""
+    return _encoded(
+        np.concatenate(clip, axis=1), ".png", "image/png", [cv2.IMWRITE_PNG_COMPRESSION, 1], "clip", ask
+    )
+
+
+def encode_golden(image: Picture, ask: str) -> EvidenceImage:
+    """The reference that one question compared with, lossless: the same file for every part."""
+    return _encoded(image, ".png", "image/png", [cv2.IMWRITE_PNG_COMPRESSION, 1], "golden", ask)
 
 
 def _encoded(

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import structlog
 
+from lineside.daemon.cameras.recent import RecentFrames
 from lineside.daemon.clock import Clock
 from lineside.daemon.inspection.inspect import Inspector
 from lineside.daemon.inspection.job import Job, keep_until, undecided
@@ -84,7 +85,9 @@ class Station:
         clock: Clock,
         boot_id: str,
         lossless: bool,
+        recent: RecentFrames | None = None,
     ) -> None:
+        """`recent`: the last seconds of its camera; None: clips cannot be judged here."""
         self.name = name
         self.camera = camera
         self._plan = plan
@@ -95,6 +98,8 @@ class Station:
         self._clock = clock
         self._boot_id = boot_id
         self._lossless = lossless
+        self._recent = recent if recent is not None else RecentFrames()
+        self._recent.keep(plan.clips)
         self._jobs: queue.Queue[Job] = queue.Queue(LOSSLESS_QUEUE_SIZE if lossless else QUEUE_SIZE)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -113,6 +118,7 @@ class Station:
         """Makes `plan` the one for every part triggered from now on."""
         with self._lock:
             self._plan = plan
+            self._recent.keep(plan.clips)
         return plan.ref
 
     def open(self) -> None:
@@ -161,7 +167,8 @@ class Station:
             recipe=plan.ref,
             expected=dict(expected or {}),
         )
-        job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), trouble)
+        clips = {} if frame is None else {clip: self._recent.clip(frame, clip) for clip in plan.clips}
+        job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), clips, trouble)
         self._accept(intake)
         with self._lock:
             self._counts["triggered"] += 1

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from lineside.daemon.recipes.sight import ClipOption, GoldenFile
 from lineside.daemon.yamlfile import KeyPath, Strict, located, nearest
 
 NoteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -208,11 +209,22 @@ class Expect(Strict):
 
 
 class Ask(Strict):
-    """One question about one place."""
+    """One question about one place, several places, or a place over time."""
 
     id: NoteName = Field(description="names the question in results")
     region: NoteName | None = Field(
         default=None, description="where to look; null: the whole frame, or the whole part"
+    )
+    regions: tuple[NoteName, ...] = Field(
+        default=(),
+        max_length=8,
+        description="several places for one question, in this order; instead of region",
+    )
+    golden: GoldenFile | None = Field(
+        default=None, description="how it should look: a picture shown before the part's; null: none"
+    )
+    clip: ClipOption | None = Field(
+        default=None, description="the place over the last seconds, as one video; null: one picture"
     )
     question: str = Field(min_length=1, max_length=2000, description="what the engine is asked")
     answer: AnswerOption = Field(description="`{choice: […]}`, `{count: [min, max]}` or `{text: pattern}`")
@@ -231,10 +243,36 @@ class Ask(Strict):
 
     @model_validator(mode="after")
     def _can_pass_and_fail(self) -> Ask:
-        problems = [*self._about_choice(), *self._about_count(), *self._about_rules()]
+        problems = [
+            *self._about_sight(),
+            *self._about_choice(),
+            *self._about_count(),
+            *self._about_rules(),
+        ]
         if problems:
             raise located(problems)
         return self
+
+    @property
+    def places(self) -> tuple[str | None, ...]:
+        """The regions it looks at; None stands for the whole frame or part."""
+        return self.regions or (self.region,)
+
+    def _about_sight(self) -> list[tuple[KeyPath, str]]:
+        if not self.regions:
+            return []
+        problems: list[tuple[KeyPath, str]] = [
+            (("regions", index), f"'{name}' is there twice")
+            for index, name in enumerate(self.regions)
+            if name in self.regions[:index]
+        ]
+        if self.region is not None:
+            problems.append((("regions",), "give either region or regions"))
+        if len(self.regions) == 1:
+            problems.append((("regions",), f"is one place only: write `region: {self.regions[0]}`"))
+        if self.clip is not None:
+            problems.append((("clip",), "is of one place: give region instead of regions"))
+        return problems
 
     def _about_choice(self) -> list[tuple[KeyPath, str]]:
         if not isinstance(self.answer, ChoiceAnswer):

@@ -29,10 +29,20 @@ class LoadedRecipe:
         return RecipeRef(self.recipe.recipe, self.recipe.version, content_hash(self.recipe))
 
 
+_LATER_KEYS = ("regions", "golden", "clip")
+"""Keys of a question that the first recipes did not have: where unused they do not count, so that new
+software does not make another recipe of an old file."""
+
+
 def content_hash(recipe: Recipe) -> str:
     """sha256, hex, of the canonical JSON of the validated recipe."""
+    fields = recipe.model_dump(mode="json")
+    for ask in fields["ask"]:
+        for key in _LATER_KEYS:
+            if not ask[key]:
+                del ask[key]
     content = json.dumps(
-        recipe.model_dump(mode="json"),
+        fields,
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,

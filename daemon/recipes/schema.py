@@ -15,7 +15,7 @@ from lineside.daemon.gates.options import GateOptions
 from lineside.daemon.geometry import BoxOption
 from lineside.daemon.recipes.asks import Ask, NoteName
 from lineside.daemon.triggers.options import TriggerOptions
-from lineside.daemon.values import Verdict
+from lineside.daemon.values import Box, Verdict
 from lineside.daemon.yamlfile import KeyPath, Strict, located, nearest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -133,9 +133,11 @@ class Recipe(Strict):
         for index, ask in enumerate(self.ask):
             if ids.index(ask.id) < index:
                 problems.append((("ask", index, "id"), f"'{ask.id}' is taken by ask[{ids.index(ask.id)}]"))
-            if ask.region is not None and ask.region not in self.regions:
-                hint = nearest(ask.region, list(self.regions))
-                problems.append((("ask", index, "region"), f"no region is called '{ask.region}'; {hint}"))
+            for at, name in enumerate(ask.places):
+                if name is not None and name not in self.regions:
+                    key: KeyPath = ("regions", at) if ask.regions else ("region",)
+                    hint = nearest(name, list(self.regions))
+                    problems.append((("ask", index, *key), f"no region is called '{name}'; {hint}"))
         if self.anchor == "part" and self.trigger.kind != "motion":
             message = f"`part` needs the motion trigger, which finds the part; here it is {self.trigger.kind}"
             problems.append((("anchor",), message))
@@ -143,6 +145,7 @@ class Recipe(Strict):
             raise located(problems)
         return self
 
-    def region_of(self, ask: Ask) -> tuple[float, float, float, float]:
-        """Where a question looks; the whole frame (or part) when it names no region."""
-        return self.regions[ask.region] if ask.region is not None else (0.0, 0.0, 1.0, 1.0)
+    def places_of(self, ask: Ask) -> dict[str | None, Box]:
+        """Where a question looks, in its order; None is the whole frame (or part)."""
+        whole = (0.0, 0.0, 1.0, 1.0)
+        return {name: whole if name is None else self.regions[name] for name in ask.places}

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from lineside.daemon.recipes.load import LoadedRecipe, content_hash, load_recipe, parse_recipe
@@ -32,10 +33,18 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def install(self, text: str, *, baseline: bytes | None = None, file: str = "recipe") -> LoadedRecipe:
+    def install(
+        self,
+        text: str,
+        *,
+        baseline: bytes | None = None,
+        goldens: Mapping[str, bytes] | None = None,
+        file: str = "recipe",
+    ) -> LoadedRecipe:
         """Checks a recipe and puts it on the shelf; the same content again changes nothing.
 
-        `baseline`: the content of the file its gates name. `file`: what errors call the text.
+        `baseline`: the content of the file its gates name; `goldens`: question id → the content of the
+        reference it names. `file`: what errors call the text.
 
         Raises:
             BadFile: the text is no recipe.
@@ -53,6 +62,9 @@ class Shelf:
             named = loaded.recipe.gates.baseline
             if named is not None and baseline is not None:
                 _write(staging / named.file, baseline)
+            for ask in loaded.recipe.ask:
+                if ask.golden is not None and goldens is not None and ask.id in goldens:
+                    _write(staging / ask.golden.file, goldens[ask.id])
             _sync(staging)
             try:
                 staging.rename(place)

@@ -78,8 +78,9 @@ def judged(plan: Plan, engine: LocalEngine, crops: dict[str, Picture]) -> Verdic
     troubles: list[Reason] = []
     recipe = plan.loaded.recipe
     for look in plan.looks:
-        crop = crops[str(look.region_name)]
-        objections = check_picture(crop, look.ask, look.region_name, recipe.gates, plan.baseline)
+        ((name, _),) = look.places
+        crop = crops[str(name)]
+        objections = check_picture(crop, look.ask, name, recipe.gates, plan.baseline)
         troubles.extend(objections)
         if not objections:
             rgb = np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.uint8)

@@ -34,7 +34,7 @@ def test_the_settings_example_is_good_settings():
     assert parse(example, Settings, file="configuration.md").device.id == "capper-2"
 
 
-def test_the_recipe_example_is_a_good_recipe():
-    (example,) = examples(PAGES["recipe"])
+def test_the_recipe_examples_are_good_recipes():
+    recipes = [parse_recipe(example, "recipes.md").recipe for example in examples(PAGES["recipe"])]
 
-    assert parse_recipe(example, "recipes.md").recipe.recipe == "tray-check"
+    assert [recipe.recipe for recipe in recipes] == ["tray-check", "print-and-belt"]

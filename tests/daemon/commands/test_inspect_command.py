@@ -121,3 +121,39 @@ def test_a_damaged_engine_is_refused(tmp_path, capless):
 
 def test_what_mes_would_send_is_given_as_key_and_value(capless):
     assert call("--recipe", RECIPE, "--expect", "lot", capless).exit_code == 2
+
+
+CLIP_RECIPE = """
+recipe: watch
+trigger: {kind: grpc}
+ask:
+  - id: cap
+    clip: {frames: 4, seconds: 1}
+    question: Is the cap on straight, undamaged, clean and printed right?
+    answer: {choice: [ok, missing]}
+gates: {blur: off}
+evidence: {keep: {NOT_DECIDABLE: 90d}}
+"""
+
+
+def test_a_video_is_judged_on_its_last_second_and_a_picture_has_none(tmp_path, capless):
+    recipe, video = tmp_path / "watch.yaml", tmp_path / "belt.avi"
+    recipe.write_text(CLIP_RECIPE)
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for at in range(25):
+        picture = np.full((48, 64, 3), (at * 8, 90, 90), np.uint8)
+        picture[:10] = 200
+        writer.write(picture)
+    writer.release()
+
+    clip, still = (
+        json.loads(line)
+        for line in call("--recipe", recipe, "--show", tmp_path / "out", video, capless).output.splitlines()
+    )
+
+    # The demo engine was trained on single pictures and says so: the clip came as far as the engine.
+    assert "trained on one picture a question, not on a clip" in clip["reasons"][0]["message"]
+    strip = cv2.imread(str(tmp_path / "out" / "belt.cap.png"))
+    assert strip.shape == (48, 4 * 64, 3)
+    assert np.diff(strip[30, 32::64, 0].astype(int)).tolist() == pytest.approx([27, 27, 27], abs=12)
+    assert (still["verdict"], still["reasons"][0]["code"]) == ("NOT_DECIDABLE", "NO_FRAME")

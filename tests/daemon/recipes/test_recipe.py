@@ -57,8 +57,8 @@ def test_the_contracts_example_is_read() -> None:
     assert (cap.answer.kind, lot.answer.kind, tablets.answer.kind) == ("choice", "text", "count")
     assert cap.bad_values == {"missing", "tilted", "cracked"}
     assert cap.min_confidence == 0.9
-    assert recipe.region_of(cap) == (0.35, 0.1, 0.65, 0.45)
-    assert recipe.region_of(lot) == (0, 0, 1, 1)
+    assert recipe.places_of(cap) == {"cap": (0.35, 0.1, 0.65, 0.45)}
+    assert recipe.places_of(lot) == {None: (0, 0, 1, 1)}
     assert recipe.gates.glare == "off"
     keep = recipe.evidence.keep
     assert keep.of(Verdict.NOT_OK).duration == timedelta(days=90)
