@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -25,7 +22,6 @@ from lineside.engines.base import Answer, Clip, Prompt
 from lineside.engines.demo.questions import CAP
 from lineside.engines.open import Engine
 
-ENGINES = Path(__file__).parents[2] / "engines"
 DEMO = Path(__file__).parents[3] / "engines" / "demo" / "demo.lsengine"
 GOLDEN = np.random.default_rng(9).integers(0, 256, (48, 32, 3), np.uint8)
 CLIP = ClipOption(frames=4, seconds=1.5)
@@ -83,24 +79,10 @@ class Recording(LocalEngine):
         return future
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory) -> Path:
-    """A small random engine of the real architecture."""
-    folder = tmp_path_factory.mktemp("bundle")
-    (folder / "checkpoint").mkdir()
-    make = (
-        "import sys; from pathlib import Path; import tiny_engine; folder = Path(sys.argv[1]);"
-        "tiny_engine.build(tiny_engine.write_checkpoint(folder / 'checkpoint', 'dense'), folder / 'engine')"
-    )
-    environment = {**os.environ, "PYTHONPATH": f"{ENGINES}{os.pathsep}{ENGINES / 'reference'}"}
-    subprocess.run([sys.executable, "-c", make, str(folder)], env=environment, check=True)
-    return folder / "engine"
-
-
 @pytest.mark.parametrize("sight", SIGHTS)
-def test_a_real_engine_answers_each_kind_of_question_from_a_recipe(make_job, clock, bundle, sight):
+def test_a_real_engine_answers_each_kind_of_question_from_a_recipe(make_job, clock, tiny_bundle, sight):
     plan = plan_of(SIGHTS[sight])
-    with Engine.open(bundle, threads=1) as opened:
+    with Engine.open(tiny_bundle, threads=1) as opened:
         engine = Recording(opened)
         draft, _ = Inspector(engine, clock).inspect(job_of(make_job, plan))
 
@@ -168,10 +150,10 @@ def test_a_clip_with_pictures_missing_decides_nothing_and_is_not_asked(make_job,
 
 
 def test_questions_about_one_crop_share_the_picture_and_the_second_costs_only_its_own_tokens(
-    make_job, clock, bundle
+    make_job, clock, tiny_bundle
 ):
     plan = plan_of("region: cap", "region: cap", "region: code")
-    with Engine.open(bundle, threads=1) as opened:
+    with Engine.open(tiny_bundle, threads=1) as opened:
         engine = Recording(opened)
         Inspector(engine, clock).inspect(job_of(make_job, plan))
     first, second, other = (one.tokens for one in engine.answers)
