@@ -1,4 +1,4 @@
-"""What the dashboard is told at its start: which devices, where to listen, which clock to show.
+"""What the dashboard is told at its start: which devices, where it keeps what it knows, where to listen.
 
 Frozen and checked before anything is opened. Knows nothing of Flask, gRPC or gunicorn.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from datetime import tzinfo
+from pathlib import Path
 
 LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
+MOST_PROBES_A_SECOND = 60
 
 
 class RefusedConfiguration(ValueError):
@@ -57,20 +59,48 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """The server's certificate chain and its key, PEM."""
+
+    certificate: Path
+    key: Path
+
+    def __post_init__(self) -> None:
+        """Raises RefusedConfiguration for a file that is not there."""
+        for path in (self.certificate, self.key):
+            if not path.is_file():
+                raise RefusedConfiguration(f"no such file: {path}")
+
+
+@dataclass(frozen=True, slots=True)
 class DashboardConfig:
     """Everything the dashboard needs to start. Times in seconds.
 
     Attributes:
-        devices: gRPC addresses of the devices to show, in the order to show them.
-        listen: where browsers come in. Must be loopback: there is no login yet.
-        timezone: zone of the times on screen; None takes the machine's own.
+        devices: gRPC addresses of the devices to follow.
+        broker: the plant's MQTT broker, on which more devices are found.
+        database: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+        listen: where browsers come in. Without TLS or a proxy: loopback only.
+        tls: the certificate to serve by itself.
+        proxied_as: the name under which a proxy with TLS, on this machine, shows the dashboard.
+        workers: processes that draw pages.
+        timezone: zone of the times on screen and of shifts; None takes the machine's own.
+        shifts: name and local time of the beginning of each shift.
+        sample_ok: share of OK parts that people are asked to look at, 0 to 1.
         silent_after_s: without a word for this long, a device's values grey out.
         probe_every_s: how often a device is asked for its state.
     """
 
-    devices: tuple[Address, ...]
+    devices: tuple[Address, ...] = ()
+    broker: Address | None = None
+    database: str = ""
     listen: Address = Address("127.0.0.1", 8088)
+    tls: Tls | None = None
+    proxied_as: str | None = None
+    workers: int = 2
     timezone: tzinfo | None = None
+    shifts: tuple[tuple[str, str], ...] = (("early", "06:00"), ("late", "14:00"), ("night", "22:00"))
+    sample_ok: float = 0.01
     silent_after_s: float = 8.0
     probe_every_s: float = 2.0
 
@@ -78,18 +108,33 @@ class DashboardConfig:
         """Refuses what would be unsafe or useless.
 
         Raises:
-            RefusedConfiguration: no device, a device named twice, or an address others can reach.
+            RefusedConfiguration: a device named twice, or an address others can reach without TLS.
         """
-        if not self.devices:
-            raise RefusedConfiguration(
-                "no device to show: add --device HOST:PORT (the device's gRPC address)"
-            )
         if len(set(self.devices)) != len(self.devices):
             raise RefusedConfiguration("a device is named twice: every --device must be another address")
-        if not self.listen.is_loopback:
+        if not 1 <= self.workers <= 64:
+            raise RefusedConfiguration("between 1 and 64 --workers")
+        if not self.listen.is_loopback and self.tls is None:
             raise RefusedConfiguration(
-                f"refusing to listen on {self.listen}: this dashboard has no login and no TLS yet, so anyone "
-                "on that network could watch the line. Listen on 127.0.0.1 and come in through an SSH tunnel "
-                f"(ssh -L {self.listen.port}:127.0.0.1:{self.listen.port} THIS-MACHINE) or a reverse proxy "
-                "that asks for a login over TLS."
+                f"refusing to listen on {self.listen}: without TLS passwords and pictures would cross the "
+                "network in plain sight. Give --tls-certificate and --tls-key; or listen on 127.0.0.1 behind "
+                "a proxy that does TLS (--proxied-as NAME); or come in through an SSH tunnel "
+                f"(ssh -L {self.listen.port}:127.0.0.1:{self.listen.port} THIS-MACHINE)."
             )
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers come in over TLS."""
+        return self.tls is not None or self.proxied_as is not None
+
+    def probe_every(self, devices: int) -> float:
+        """Seconds between two questions to one of so many devices: many are asked less often."""
+        return max(self.probe_every_s, devices / MOST_PROBES_A_SECOND)
+
+    def silent_after(self, devices: int) -> float:
+        """Seconds without a word after which one of so many devices is grey: it missed three questions."""
+        return (
+            max(self.silent_after_s, 3.5 * self.probe_every(devices))
+            if devices > 100
+            else self.silent_after_s
+        )

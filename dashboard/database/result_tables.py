@@ -38,6 +38,7 @@ class RecipeVersion(Base):
     name: Mapped[str] = mapped_column(String(200))
     version: Mapped[int] = mapped_column(BigInteger)  # as the device counts; equal hashes are equal recipes
     hash: Mapped[str] = mapped_column(String(64))
+    text: Mapped[str | None] = mapped_column(Text)  # its YAML; None until a device gave it
     first_seen_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("name", "version", "hash"),)

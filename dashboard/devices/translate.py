@@ -110,6 +110,11 @@ def device(message: devices_pb2.Device) -> values.Device:
         last_sequence=message.last_sequence,
         time=_time(message, "time"),
         outbox_depth={entry.consumer: entry.depth for entry in message.outbox},
+        outbox_oldest_s=_seconds(message.outbox_oldest_age)
+        if message.HasField("outbox_oldest_age")
+        else None,
+        evidence_bytes=message.evidence_bytes,
+        disk_free_bytes=message.disk_free_bytes or None,
     )
 
 

@@ -194,6 +194,9 @@ class Device:
     last_sequence: int
     time: datetime | None = None
     outbox_depth: Mapping[str, int] = field(default_factory=dict)
+    outbox_oldest_s: float | None = None
+    evidence_bytes: int = 0
+    disk_free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def test_it_serves_and_ends_when_told_even_with_a_live_page_open(
 def test_an_address_others_can_reach_is_refused() -> None:
     result = CliRunner().invoke(dashboard, ["--device", "127.0.0.1:1", "--listen", "0.0.0.0:8088"])
     assert result.exit_code == 3
-    assert "no login and no TLS" in result.output
+    assert "without TLS" in result.output
 
 
 @pytest.mark.parametrize("arguments", [[], ["--device", "127.0.0.1:1", "--timezone", "Mars/Base"]])
