@@ -444,6 +444,8 @@ def looking_ahead(bundle: str, size: int, seconds: float) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     """Runs one measurement on the cores it is given."""
+    from questions import questions_about_one_crop
+
     name, given = arguments[0], json.loads(arguments[1])
     os.sched_setaffinity(0, given.pop("cores"))
     measurements: dict[str, Callable[..., dict[str, Any]]] = {
@@ -454,6 +456,7 @@ def main(arguments: list[str]) -> None:
         "theirs_by_hand": theirs_by_hand,
         "demo_speed": demo_speed,
         "looking_ahead": looking_ahead,
+        "questions_about_one_crop": questions_about_one_crop,
     }
     # llama.cpp writes on standard output from C: the result goes where the harness listens.
     result = os.dup(1)
