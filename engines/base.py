@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +161,7 @@ class EngineInfo:
 
     `digest`: sha256 of the bundle's manifest, hex. `scope`: for an engine that knows only some
     questions, these questions (instruction texts); None for a general model. `memory_bytes`: weights, and
-    states when the context is full; 0 where nobody says.
+    states when the context is full; 0 where nobody says. `threads`: cores a call takes; 0: all, or not said.
     """
 
     name: str
@@ -175,6 +175,7 @@ class EngineInfo:
     scope: tuple[str, ...] | None = None
     card: Mapping[str, object] = field(default_factory=dict)
     memory_bytes: int = 0
+    threads: int = 0
 
 
 class AnswersQuestions(Protocol):
@@ -205,3 +206,21 @@ class AnswersQuestions(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class LooksAhead(Protocol):
+    """An engine that can look at pictures in a second thread while a first one has it answer."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def look_ahead(self, images: Sequence[Image | Clip]) -> None:
+        """Runs the vision tower on pictures that will be asked about; not for several threads at a time.
+
+        Changes no answer: pictures that were not looked at ahead are looked at when they are asked about.
+
+        Raises:
+            BadImage: a picture the engine cannot take.
+        """
+        ...

@@ -36,6 +36,7 @@ class Ticket(Protocol):
 class Work:
     """One piece of work. `deaths`: how many engine processes ended while they were at it.
 
+    `suspect`: one ended while it perhaps looked at the pictures of this one ahead of its turn.
     `standing` work is given anew to every process that starts; nobody waits for it.
     """
 
@@ -43,7 +44,13 @@ class Work:
     index: int
     ask: Ask | WarmUp
     deaths: int = 0
+    suspect: bool = False
     standing: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether a process must have nothing else in its hands, so that its end says which work it was."""
+        return self.suspect or self.deaths > 0
 
 
 class AskTicket:

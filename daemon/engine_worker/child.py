@@ -1,5 +1,8 @@
 """The engine process: loads one engine, answers asks one after another, and ends with its parent.
 
+Its threads: the main one answers, `engine-heartbeat` says that it lives, and where it pays `engine-ahead`
+looks at the next ask's pictures (`inbox`).
+
 Run as `python -m lineside.daemon.engine_worker.child CONNECTION_FD FRAMES_FD PARENT_PID`. Knows nothing of
 recipes, queues or restarts: whoever started it decides what a failure means.
 """
@@ -21,6 +24,7 @@ from pickle import PicklingError
 from typing import cast
 
 from lineside.daemon.engine_worker.frames import FrameReader
+from lineside.daemon.engine_worker.inbox import Inbox, pays
 from lineside.daemon.engine_worker.messages import (
     Alive,
     AskEngine,
@@ -33,7 +37,7 @@ from lineside.daemon.engine_worker.messages import (
     Refused,
     WarmEngine,
 )
-from lineside.engines.base import Answer, AnswersQuestions
+from lineside.engines.base import Answer, AnswersQuestions, LooksAhead
 from lineside.engines.errors import (
     BadImage,
     BadQuestion,
@@ -92,8 +96,13 @@ def main(arguments: list[str]) -> int:
         engine = _open(opening, outbound)
         if engine is None:
             return 1
+        take: Callable[[], AskEngine | WarmEngine] = connection.recv
+        if isinstance(engine, LooksAhead) and pays(opening.look_ahead, engine):
+            inbox = Inbox(connection, engine, frames)
+            inbox.open()
+            take = inbox.next
         try:
-            _answer_asks(connection, outbound, engine, frames)
+            _answer_asks(take, outbound, engine, frames)
         finally:
             engine.close()
     except (EOFError, OSError):
@@ -140,15 +149,18 @@ def _open(opening: OpenEngine, outbound: Outbound) -> AnswersQuestions | None:
     except Exception as error:  # noqa: BLE001 - whatever a runtime raises while loading is a reason to report
         outbound.send(Refused(f"{type(error).__name__}: {error}", final=False))
         return None
-    outbound.send(Ready(info))
+    outbound.send(Ready(info, ahead=pays(opening.look_ahead, engine)))
     return engine
 
 
 def _answer_asks(
-    connection: Connection, outbound: Outbound, engine: AnswersQuestions, frames: FrameReader
+    take: Callable[[], AskEngine | WarmEngine],
+    outbound: Outbound,
+    engine: AnswersQuestions,
+    frames: FrameReader,
 ) -> None:
     while True:
-        message = connection.recv()
+        message = take()
         outcome = _outcome(engine, frames, message)
         try:
             outbound.send(Done(message.id, outcome))

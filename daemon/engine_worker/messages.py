@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from lineside.daemon.values import ReasonCode
 from lineside.engines.base import Answer, Clip, EngineInfo, Grammar, Image, Prompt
+
+LookAhead = Literal["auto", "on", "off"]
+"""Whether the process looks at the next ask's pictures while it answers one; `auto`: where it pays."""
 
 
 class ProblemKind(StrEnum):
@@ -94,6 +98,7 @@ class OpenEngine:
     heartbeat_s: float
     slots: int
     slot_bytes: int
+    look_ahead: LookAhead = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +130,10 @@ ToChild = OpenEngine | AskEngine | WarmEngine
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is loaded."""
+    """The engine is loaded. `ahead`: it looks at the next ask's pictures while it answers one."""
 
     info: EngineInfo
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from lineside.daemon.engine_worker.messages import LookAhead
 from lineside.daemon.engine_worker.process import MAX_IN_HAND
 from lineside.daemon.engine_worker.restarts import RestartPolicy
 from lineside.daemon.engine_worker.shift import Patience
@@ -31,11 +32,13 @@ class WorkerSettings:
     `backlog`: asks that may wait; one more resolves at once as OVERLOADED.
     `factory`: `module:attribute`, called in the process as
     `factory(Path(bundle), runtime=runtime, threads=threads)`; `threads`: cores it may use, None for all.
+    `look_ahead`: whether it looks at the next ask's pictures while it answers one; `auto`: where it pays.
     """
 
     bundle: Path
     runtime: str = "auto"
     threads: int | None = None
+    look_ahead: LookAhead = "auto"
     factory: str = DEFAULT_FACTORY
     in_hand: int = 2
     slot_bytes: int = 64 * 2**20

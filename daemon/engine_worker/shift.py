@@ -38,6 +38,7 @@ class Shift:
     ) -> None:
         self.child = child
         self.loaded = False
+        self.ahead = False  # it looks at pictures ahead of their turn
         self._frames = frames
         self._free = list(range(slots))
         self._hands: deque[_InHand] = deque()
@@ -111,6 +112,11 @@ class Shift:
         else:
             patience, since_ns = self._patience.idle_s, self._heard_ns
         return patience - (now_ns - since_ns) / 1e9
+
+    @property
+    def waiting(self) -> list[Work]:
+        """What the child has in its hands besides what it is doing now."""
+        return [hand.work for hand in list(self._hands)[1:]]
 
     def drop_first(self) -> None:
         """Takes what the child is doing out of its hands for good."""

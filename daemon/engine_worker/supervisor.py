@@ -136,6 +136,7 @@ class Supervisor:
                 settings.heartbeat_s,
                 settings.in_hand,
                 settings.slot_bytes,
+                settings.look_ahead,
             )
         )
         self._errors_in_a_row = 0
@@ -153,6 +154,9 @@ class Supervisor:
 
     def _hand_over(self, shift: Shift) -> None:
         while shift.has_room and (work := self._backlog.take()) is not None:
+            if shift.at_work is not None and (work.alone or shift.at_work.alone):
+                self._backlog.put_first([work])
+                return
             try:
                 shift.give(work, self._clock.monotonic_ns())
             except (PicturesTooLarge, NotAPicture) as error:
@@ -167,7 +171,8 @@ class Supervisor:
         now_ns = self._clock.monotonic_ns()
         shift.heard(now_ns)
         match message:
-            case Ready(info=info):
+            case Ready(info=info, ahead=ahead):
+                shift.ahead = ahead
                 return self._loaded(shift, info)
             case Refused(message=text, final=final):
                 return _End(text, blames=False, final=final)
@@ -195,7 +200,7 @@ class Supervisor:
         return None
 
     def _done(self, work: Work, outcome: Outcome) -> _End | None:
-        work.deaths = 0
+        work.deaths, work.suspect = 0, False
         if isinstance(outcome, Answer):
             wrong = objection(outcome, work.ask.grammar)
             if wrong is not None:
@@ -223,6 +228,10 @@ class Supervisor:
         if culprit is None or not end.blames:
             return
         culprit.deaths += 1
+        if shift.ahead:
+            # It may as well have ended at the pictures of what came next: each is now tried by itself.
+            for work in shift.waiting:
+                work.suspect = True
         if culprit.deaths < DEATHS_TO_SET_ASIDE:
             return
         shift.drop_first()

@@ -94,6 +94,11 @@ class Planner:
         self._states = states
         self._plans: OrderedDict[object, Plan] = OrderedDict()
 
+    @property
+    def hidden(self) -> int:
+        """Values of one picture token."""
+        return self._decoder.hidden
+
     def plan(self, prompt: Prompt, grammar: Grammar, visions: Sequence[VisionShape]) -> Plan:
         """The plan for a question about pictures of these sizes.
 

@@ -6,11 +6,14 @@ does not know bundles as files (see `open.py`).
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+import numpy as np
 
 from lineside.engines.answering.generate import Decoded, Generator
 from lineside.engines.answering.pictures import Look, PictureShelf
@@ -53,9 +56,12 @@ class SessionParts:
 class EngineSession:
     """An opened engine (`AnswersQuestions`). Greedy: the same pictures and question give the same answer."""
 
-    def __init__(self, info: EngineInfo, parts: SessionParts) -> None:
+    def __init__(self, info: EngineInfo, parts: SessionParts, end: Callable[[], None] = lambda: None) -> None:
+        """`end`: gives up what the runtime holds; called once, when the session is closed."""
         self._info = info
+        self._end = end
         self._parts: SessionParts | None = parts
+        self._seeing = threading.Lock()  # the vision tower takes one picture at a time
 
     @property
     def info(self) -> EngineInfo:
@@ -91,8 +97,9 @@ class EngineSession:
         plan = parts.planner.plan(prompt, grammar, [look.shape for look in looks])
         prepared = time.perf_counter()
         came_before = frozenset(end for look, (_, end) in zip(looks, plan.places, strict=True) if look.known)
-        _see(parts, looks, plan)
+        self._see(parts, looks, plan)
         seen = time.perf_counter()
+        ahead = _ahead_seconds(looks)
         keys = plan.keys([look.number for look in looks])
         logits, kept = parts.reader.read(plan.prefill, keys, plan.cuts, came_before)
         if observe is not None:
@@ -119,13 +126,47 @@ class EngineSession:
             ),
             timings=Timings(
                 preprocess=1e3 * (prepared - started),
-                vision=1e3 * (seen - prepared),
+                vision=1e3 * (seen - prepared + ahead),
                 prefill=1e3 * (read - seen),
                 decode=1e3 * (done - read),
                 total=1e3 * (done - started),
             ),
             familiarity=_familiarity(parts, entry, plan) if looks else None,
         )
+
+    def look_ahead(self, images: Sequence[Image | Clip]) -> None:
+        """Runs the vision tower on pictures that will be asked about, while another thread has it answer.
+
+        What it takes counts as vision time of the question that comes. Not for several threads at a time.
+
+        Raises:
+            BadImage: a picture the engine cannot take.
+        """
+        parts = self._opened()
+        if parts.pictures is None or parts.vision is None or not parts.pictures.keeps:
+            return
+        started = time.perf_counter()
+        for look in parts.pictures.missing(images):
+            assert look.patches is not None
+            embeds = np.empty((look.shape.tokens, parts.planner.hidden), np.float32)
+            with self._seeing:
+                parts.vision.run(look.patches, embeds)
+            look.ahead_s = time.perf_counter() - started
+            parts.pictures.put(look, embeds)
+            started = time.perf_counter()
+
+    def _see(self, parts: SessionParts, looks: Sequence[Look], plan: Plan) -> None:
+        """Fills the plan's embeddings, from those kept where a picture came before."""
+        for look, (rows, _) in zip(looks, plan.places, strict=True):
+            embeds = plan.embeds[rows]
+            if look.embeds is not None:
+                embeds[:] = look.embeds
+            elif look.patches is not None:
+                assert parts.vision is not None
+                assert parts.pictures is not None
+                with self._seeing:
+                    parts.vision.run(look.patches, embeds)
+                parts.pictures.put(look, embeds)
 
     def warm(self, prompt: Prompt, grammar: Grammar) -> None:
         """Checks that a question can be asked and reads its fixed words ahead.
@@ -143,7 +184,10 @@ class EngineSession:
 
     def close(self) -> None:
         """Gives up the sessions and buffers; the engine cannot be used afterwards."""
+        if self._parts is None:
+            return
         self._parts = None
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -167,17 +211,12 @@ def _looks(parts: SessionParts, images: Sequence[Image | Clip]) -> list[Look]:
     return parts.pictures.look(images)
 
 
-def _see(parts: SessionParts, looks: Sequence[Look], plan: Plan) -> None:
-    """Fills the plan's embeddings, from those kept where a picture came before."""
-    for look, (rows, _) in zip(looks, plan.places, strict=True):
-        embeds = plan.embeds[rows]
-        if look.embeds is not None:
-            embeds[:] = look.embeds
-        elif look.patches is not None:
-            assert parts.vision is not None
-            assert parts.pictures is not None
-            parts.vision.run(look.patches, embeds)
-            parts.pictures.put(look, embeds)
+def _ahead_seconds(looks: Sequence[Look]) -> float:
+    """Seconds that were spent on these pictures before they were asked about, each counted once."""
+    spent = sum(look.ahead_s or 0.0 for look in {id(look): look for look in looks}.values())
+    for look in looks:
+        look.ahead_s = None
+    return spent
 
 
 def _decode(generator: Generator, plan: Plan, grammar: Grammar, logits: Floats, max_tokens: int) -> Decoded:
