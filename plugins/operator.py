@@ -61,7 +61,7 @@ class Tensor:
 
     `dtype` is a NumPy-like name (`float32`, `int32`, `uint8`) or `activation`, which each variant fixes to
     `float16` or `bfloat16`. `shape` holds names (`T`, `HV`) that are read from the inputs, fixed numbers,
-    or sums and products of names (`"HV*128"`), which `dimension` evaluates.
+    or what `+ - * //` make of names (`"HV*128"`), which `dimension` evaluates.
     """
 
     name: str
@@ -145,10 +145,10 @@ def numpy_dtype(tensor: Tensor, variant: Variant) -> np.dtype[Any]:
 
 
 def dimension(text: str | int, sizes: Mapping[str, Dimension]) -> Dimension:
-    """One entry of a shape: a number, a name, or a sum or product of them (`"HV*128"`, `"T+3"`, `"2*HK"`).
+    """One entry of a shape: a number, a name, or what `+ - * //` make of them (`"HV*128"`, `"(T+63)//64"`).
 
     Works on integers and on TensorRT's expressions alike.
-    Raises ValueError for anything but `+ - *`, and KeyError for a name without a size.
+    Raises ValueError for anything else, and KeyError for a name without a size.
     """
     if isinstance(text, int):
         return text
@@ -159,6 +159,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
 }
 
 
@@ -169,7 +170,7 @@ def _evaluate(node: ast.expr, sizes: Mapping[str, Dimension]) -> Dimension:
         return sizes[node.id]
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
         return _OPERATIONS[type(node.op)](_evaluate(node.left, sizes), _evaluate(node.right, sizes))
-    raise ValueError(f"a dimension is made of names, numbers and + - *, not {ast.unparse(node)!r}")
+    raise ValueError(f"a dimension is made of names, numbers and + - * //, not {ast.unparse(node)!r}")
 
 
 def sizes_of(kernel: Kernel, shapes: Mapping[str, Sequence[Dimension]]) -> dict[str, Dimension]:

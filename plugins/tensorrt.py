@@ -120,6 +120,9 @@ class Symbol:
     def __rmul__(self, other: Dimension) -> Symbol:
         return self._with(other, lambda a, b: a * b, swapped=True)
 
+    def __floordiv__(self, other: Dimension) -> Symbol:
+        return self._with(other, lambda a, b: a // b, swapped=False)
+
     def __bool__(self) -> bool:
         raise TypeError("a dimension is not known while an engine is built: a launch may not depend on `if`")
 
