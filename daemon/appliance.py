@@ -185,6 +185,7 @@ class Appliance:
                 part_id=part_id,
                 part_box=unit.locate(frame),
                 expected=expected,
+                at_line=False,
             )
 
         return self._requests.once(station, request_id, act)

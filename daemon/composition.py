@@ -35,6 +35,7 @@ from lineside.daemon.liveness import Pulse
 from lineside.daemon.metrics.families import SUBJECTS, Measured
 from lineside.daemon.metrics.latency import Latency
 from lineside.daemon.metrics.server import MetricsServer
+from lineside.daemon.outputs.station_outputs import Outputs
 from lineside.daemon.recipe_book import SHELF, RecipeBook
 from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
@@ -117,7 +118,10 @@ def running(
         engine.open()
         stack.callback(engine.close)
         latency = Latency()
-        runners, units = _units(settings, clock, boot, store, engine, recipes, latency)
+        outputs = Outputs(settings.outputs, clock, alarms.told)
+        runners, units = _units(settings, clock, boot, store, engine, recipes, latency, outputs)
+        outputs.open({unit.station.name: unit.ready for unit in units})
+        stack.callback(outputs.close)
         for unit in units:
             unit.station.open()
             stack.callback(unit.station.close)
@@ -159,7 +163,7 @@ def running(
 
 
 class Alarms:
-    """Passes the store's alarms on to the plant once there is a way out; until then they are in the log."""
+    """Passes alarms on to the plant once there is a way out; until then they are in the log."""
 
     def __init__(self) -> None:
         self._reporter: MqttReporter | None = None
@@ -170,9 +174,13 @@ class Alarms:
 
     def hear(self, alarm: Alarm) -> None:
         """Called by the store in any thread."""
+        self.told(str(alarm.code), alarm.message, alarm.result_id)
+
+    def told(self, code: str, message: str, result_id: str | None = None) -> None:
+        """Called by whoever has something to say, in any thread."""
         reporter = self._reporter
         if reporter is not None:
-            reporter.alert(str(alarm.code), alarm.message, alarm.result_id)
+            reporter.alert(code, message, result_id)
 
 
 def demo_bundle() -> Path:
@@ -198,6 +206,7 @@ def _units(
     engine: EngineWorker,
     recipes: RecipeBook,
     latency: Latency,
+    outputs: Outputs,
 ) -> tuple[list[CameraRunner], list[StationUnit]]:
     inspector = Inspector(engine, clock)
     cameras = {camera.id: make_camera(camera, clock) for camera in settings.cameras}
@@ -220,6 +229,7 @@ def _units(
             boot_id=boot,
             lossless=camera.lossless,
             recent=recent[entry.id],
+            outputs=outputs.of(entry.id),
         )
         trigger, kind = frame_trigger(entry, plan)
         watcher = Watcher(
@@ -237,7 +247,7 @@ def _units(
         sinks += [watcher.frames for _, watcher in here]
         runners[name] = CameraRunner(camera, sinks, clock)
     units = [
-        StationUnit(entry, station, runners[entry.camera], watcher, engine)
+        StationUnit(entry, station, runners[entry.camera], watcher, engine, outputs.of(entry.id))
         for entry, station, watcher in built
     ]
     return list(runners.values()), units

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from lineside.daemon.outputs.options import OutputSettings
 from lineside.daemon.secrets import masked_url
 from lineside.daemon.triggers.options import TriggerOptions
 from lineside.daemon.yamlfile import KeyPath, Strict, located, nearest, read_file
@@ -256,6 +257,7 @@ class Settings(Strict):
     mqtt: MqttSettings | None = None
     grpc: GrpcSettings = GrpcSettings()
     metrics: MetricsSettings | None = None
+    outputs: tuple[OutputSettings, ...] = ()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
 
@@ -271,6 +273,14 @@ class Settings(Strict):
                 hint = nearest(station.camera, cameras)
                 problems.append(
                     (("stations", index, "camera"), f"no camera is called '{station.camera}'; {hint}")
+                )
+        stations = [station.id for station in self.stations]
+        problems += _doubled("outputs", [output.id for output in self.outputs])
+        for index, output in enumerate(self.outputs):
+            if output.station not in stations:
+                hint = nearest(output.station, stations)
+                problems.append(
+                    (("outputs", index, "station"), f"no station is called '{output.station}'; {hint}")
                 )
         if problems:
             raise located(problems)

@@ -16,6 +16,7 @@ from lineside.daemon.engine_worker.settings import WorkerState
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.inspection.station import Station
 from lineside.daemon.inspection.watcher import Watcher
+from lineside.daemon.outputs.station_outputs import NO_OUTPUTS, StationOutputs
 from lineside.daemon.ports import NotReady, StationState
 from lineside.daemon.settings import StationSettings
 from lineside.daemon.triggers.base import FrameTrigger
@@ -53,11 +54,13 @@ class StationUnit:
         runner: CameraRunner,
         watcher: Watcher,
         engine: EngineWorker,
+        outputs: StationOutputs = NO_OUTPUTS,
     ) -> None:
         self.settings = settings
         self.station = station
         self.runner = runner
         self.watcher = watcher
+        self.outputs = outputs
         self._engine = engine
         self._lock = threading.Lock()
         self._warmed: tuple[WarmedLook, ...] = ()
@@ -95,7 +98,11 @@ class StationUnit:
 
     def objections(self) -> tuple[str, ...]:
         """Why a trigger would not be accepted now; empty when it would."""
-        return (*self._engine_objections(), *self._camera_objections())
+        return (*self._engine_objections(), *self._camera_objections(), *self.outputs.objections())
+
+    def ready(self) -> bool:
+        """Whether a trigger would be accepted now, and its part judged."""
+        return not self.objections()
 
     def objections_to_uploads(self) -> tuple[str, ...]:
         """The same for a picture that is handed in: the camera does not matter."""

@@ -37,8 +37,15 @@ class Job:
     accepted_ns: int
     clips: Mapping[ClipOption, tuple[Frame, ...]] = field(default_factory=dict)
     """The seconds before the frame, as the plan's questions need them; oldest first, the frame last."""
+    at_line: bool = True
+    """Whether the part stands on the line, where outputs reach it; a picture handed in does not."""
     trouble: Reason | None = None
     """Why the camera's picture may not be judged (frozen, black, gone), as seen at the trigger."""
+
+    @property
+    def seen_ns(self) -> int:
+        """Monotonic time at which the part was seen: what an output's delay counts from."""
+        return self.accepted_ns if self.frame is None else self.frame.captured_ns
 
     @property
     def deadline_ns(self) -> int:

@@ -25,6 +25,7 @@ from lineside.daemon.inspection.job import Job, keep_until, undecided
 from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.plan import Plan
 from lineside.daemon.liveness import SLOWEST_TURN_S, Pulse
+from lineside.daemon.outputs.station_outputs import NO_OUTPUTS, StationOutputs
 from lineside.daemon.store.errors import StoreBusy, StoreClosed
 from lineside.daemon.values import (
     Box,
@@ -86,8 +87,12 @@ class Station:
         boot_id: str,
         lossless: bool,
         recent: RecentFrames | None = None,
+        outputs: StationOutputs = NO_OUTPUTS,
     ) -> None:
-        """`recent`: the last seconds of its camera; None: clips cannot be judged here."""
+        """`recent`: the last seconds of its camera; None: clips cannot be judged here.
+
+        `outputs` act on each verdict the moment it is known, before the store is asked.
+        """
         self.name = name
         self.camera = camera
         self._plan = plan
@@ -100,6 +105,7 @@ class Station:
         self._lossless = lossless
         self._recent = recent if recent is not None else RecentFrames()
         self._recent.keep(plan.clips)
+        self._outputs = outputs
         self._jobs: queue.Queue[Job] = queue.Queue(LOSSLESS_QUEUE_SIZE if lossless else QUEUE_SIZE)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -137,6 +143,7 @@ class Station:
             except queue.Empty:
                 return
             draft = undecided(job, self._clock, ReasonCode.INTERRUPTED, "the device was stopped")
+            self._act(job, draft)
             if not self._finish(job, draft, ()):
                 return
 
@@ -149,8 +156,12 @@ class Station:
         part_box: Box | None = None,
         expected: Mapping[str, str] | None = None,
         trouble: Reason | None = None,
+        at_line: bool = True,
     ) -> str:
-        """Accepts one part and gives the id of the result that will come."""
+        """Accepts one part and gives the id of the result that will come.
+
+        `at_line` False: a picture that was handed in; no output acts on its verdict.
+        """
         plan = self.plan
         now = self._clock.now()
         result_id = self._clock.new_id()
@@ -168,7 +179,7 @@ class Station:
             expected=dict(expected or {}),
         )
         clips = {} if frame is None else {clip: self._recent.clip(frame, clip) for clip in plan.clips}
-        job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), clips, trouble)
+        job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), clips, at_line, trouble)
         self._accept(intake)
         with self._lock:
             self._counts["triggered"] += 1
@@ -209,6 +220,7 @@ class Station:
         except queue.Full:
             message = f"{QUEUE_SIZE} parts were waiting already: the line is faster than the engine"
             draft = undecided(job, self._clock, ReasonCode.OVERLOADED, message)
+            self._act(job, draft)
             if not self._finish(job, draft, ()):
                 # Bounded by the store's own patience: whoever triggers has waited that long for each.
                 self._late.append((job, draft))
@@ -234,11 +246,17 @@ class Station:
             LOG.exception("inspection failed", station=self.name, result_id=job.intake.result_id)
             message = f"{type(error).__name__} while judging; the log has the details"
             draft, images = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message), ()
+        self._act(job, draft)
         while not self._finish(job, draft, images):
             # The store is behind (a slow or full disk): this verdict waits here, as many others do there.
             self._turns += 1
             if self._stop.is_set():
                 return
+
+    def _act(self, job: Job, draft: ResultDraft) -> None:
+        """Lets the outputs act: before the disk or anything else that may take its time."""
+        if job.at_line:
+            self._outputs.verdict(draft.verdict, job.seen_ns)
 
     def _finish(self, job: Job, draft: ResultDraft, images: tuple[EvidenceImage, ...]) -> bool:
         """Hands a verdict over; False when the store takes none now.
@@ -263,6 +281,10 @@ class Station:
             # What no record can hold (a NaN) decides nothing.
             LOG.exception("verdict cannot be stored", station=self.name, result_id=job.intake.result_id)
             message = f"the verdict could not be stored: {error}"
+            good = draft.verdict is Verdict.OK
             draft = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message)
+            if good:
+                # It was let pass a moment ago; the others have acted already.
+                self._act(job, draft)
             self._commit(draft, (), keep_until=keep_until(job, draft))
         return draft

@@ -16,6 +16,7 @@ from lineside.daemon.appliance import Appliance
 from lineside.daemon.engine_worker.client import EngineWorker
 from lineside.daemon.engine_worker.settings import WorkerState
 from lineside.daemon.metrics.latency import Latency
+from lineside.daemon.outputs.output import OutputState
 from lineside.daemon.reporting.link import LinkState
 from lineside.daemon.reporting.reporter import MqttReporter
 from lineside.daemon.store.store import Store
@@ -89,6 +90,23 @@ def stations(measured: Measured) -> Iterator[Metric]:
     yield measured.latency.family()
 
 
+def outputs(measured: Measured) -> Iterator[Metric]:
+    """Reject and ready outputs."""
+    states = {
+        (state.station, state.output): state for unit in measured.units for state in unit.outputs.states()
+    }
+    rejects = {key: state for key, state in states.items() if state.role == "reject"}
+    labels = ("station", "output")
+    yield gauge(
+        "output_working", "Whether its line works", _each(states, lambda s: s.trouble is None), labels
+    )
+    yield counter("output_pulses", "Pulses asked for", _each(rejects, lambda s: s.asked), labels)
+    yield counter(
+        "output_pulses_late", "Pulses that began too late", _each(rejects, lambda s: s.late), labels
+    )
+    yield counter("output_pulses_failed", "Pulses with no line", _each(rejects, lambda s: s.failed), labels)
+
+
 def cameras(measured: Measured) -> Iterator[Metric]:
     """Cameras as their threads see them."""
     states = measured.appliance.cameras()
@@ -149,8 +167,14 @@ def reporting(measured: Measured) -> Iterator[Metric]:
 
 
 SUBJECTS: Mapping[str, Callable[[Measured], Iterable[Metric]]] = {
-    subject.__name__: subject for subject in (device, stations, cameras, engine, store, reporting)
+    subject.__name__: subject for subject in (device, stations, outputs, cameras, engine, store, reporting)
 }
+
+
+def _each(
+    states: Mapping[tuple[str, str], OutputState], read: Callable[[OutputState], float]
+) -> dict[tuple[str, str], float]:
+    return {key: read(state) for key, state in states.items()}
 
 
 def gauge(name: str, text: str, values: Mapping[Any, float], labels: Label = ()) -> Metric:

@@ -28,10 +28,13 @@ def examples(page: Path) -> list[str]:
     return re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def test_the_settings_example_is_good_settings():
-    (example,) = examples(PAGES["settings"])
+def test_the_settings_examples_are_good_settings():
+    whole, *additions = examples(PAGES["settings"])
 
-    assert parse(example, Settings, file="configuration.md").device.id == "capper-2"
+    assert parse(whole, Settings, file="configuration.md").device.id == "capper-2"
+    assert additions
+    for addition in additions:
+        assert parse(whole + addition, Settings, file="configuration.md")
 
 
 def test_the_recipe_examples_are_good_recipes():

@@ -50,6 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                         "trigger": {"kind": "grpc"},
                     }
                 ],
+                "outputs": [{"id": "gate", "station": "st1", "kind": "file", "path": str(folder / "gate")}],
                 "grpc": {"listen": "127.0.0.1:0"},
                 "metrics": {"listen": "127.0.0.1:0"},
                 "mqtt": {"brokers": [{"host": "127.0.0.1", "port": away.getsockname()[1]}]},
