@@ -13,18 +13,18 @@ class UnknownKernel(Exception):
     """No operator has a kernel or a variant of this name."""
 
 
-def kernels(operators: tuple[Operator, ...] = OPERATORS) -> Iterator[Kernel]:
+def kernels() -> Iterator[Kernel]:
     """Every kernel of every operator, in the list's order."""
-    for operator in operators:
+    for operator in OPERATORS:
         yield from operator.kernels
 
 
-def find_kernel(name: str, operators: tuple[Operator, ...] = OPERATORS) -> Kernel:
+def find_kernel(name: str) -> Kernel:
     """The kernel called `name`. Raises UnknownKernel, which says what there is."""
-    for kernel in kernels(operators):
+    for kernel in kernels():
         if kernel.name == name:
             return kernel
-    known = ", ".join(kernel.name for kernel in kernels(operators)) or "none"
+    known = ", ".join(kernel.name for kernel in kernels()) or "none"
     raise UnknownKernel(f"there is no kernel {name!r}; there are: {known}")
 
 

@@ -123,6 +123,12 @@ class Symbol:
     def __floordiv__(self, other: Dimension) -> Symbol:
         return self._with(other, lambda a, b: a // b, swapped=False)
 
+    def __floordiv__(self, other: Dimension) -> Symbol:
+        return self._with(other, lambda a, b: a // b, swapped=False)
+
+    def __rfloordiv__(self, other: Dimension) -> Symbol:
+        return self._with(other, lambda a, b: a // b, swapped=True)
+
     def __bool__(self) -> bool:
         raise TypeError("a dimension is not known while an engine is built: a launch may not depend on `if`")
 

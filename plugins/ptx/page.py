@@ -35,13 +35,14 @@ def render(table: Table, kernels: Iterable[Kernel]) -> str:
     return "\n".join([f"Assembled by ptxas {table.assembler}.", "", *lines])
 
 
-def read_page(path: Path = PAGE) -> str:
+def read_page(path: Path | None = None) -> str:
     """What stands between the marks now. Raises NoPage."""
-    return _parts(path)[1].strip()
+    return _parts(path or PAGE)[1].strip()
 
 
-def write_page(text: str, path: Path = PAGE) -> None:
+def write_page(text: str, path: Path | None = None) -> None:
     """Puts `text` between the marks. Raises NoPage."""
+    path = path or PAGE
     before, _, after = _parts(path)
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 

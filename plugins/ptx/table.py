@@ -139,8 +139,9 @@ def broken_contracts(compiled: Iterable[Compiled], table: Table | None = None) -
     return found
 
 
-def read_table(path: Path = RECORDED) -> Table:
-    """The recorded table. Raises BadTable."""
+def read_table(path: Path | None = None) -> Table:
+    """The table in `path`, the recorded one by default. Raises BadTable."""
+    path = path or RECORDED
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
         rows = tuple(
@@ -162,9 +163,9 @@ def read_table(path: Path = RECORDED) -> Table:
         raise BadTable(f"{path.name} cannot be read ({wrong!r}); make it anew: {RENEW}") from wrong
 
 
-def write_table(table: Table, path: Path = RECORDED) -> None:
+def write_table(table: Table, path: Path | None = None) -> None:
     """Keeps `table`, one line a target so that a change reads well in a diff."""
-    path.write_text(as_text(table), encoding="utf-8")
+    (path or RECORDED).write_text(as_text(table), encoding="utf-8")
 
 
 def as_text(table: Table) -> str:

@@ -123,7 +123,15 @@ def test_the_ptx_is_for_the_chip_the_engine_is_built_on(plugin: ModuleType, kept
 def test_a_launch_may_put_numbers_left_of_dimensions(plugin: ModuleType, kept: Path) -> None:
     def arithmetic_of_all_kinds(sizes, arithmetic, variant) -> Launch:  # type: ignore[no-untyped-def]
         tokens = sizes["T"]
-        total = 2 * tokens + (7 - tokens) + tokens * 3 - 1 + arithmetic.min(4, 5) * arithmetic.max(tokens, 9)
+        total = (
+            2 * tokens
+            + (7 - tokens)
+            + tokens * 3
+            - 1
+            + tokens // 3
+            + 99 // tokens
+            + arithmetic.min(4, 5) * arithmetic.max(tokens, 9)
+        )
         return Launch(
             grid=(arithmetic.cdiv(1000, tokens), arithmetic.min(tokens, 4), arithmetic.max(3, tokens)),
             block=(32, 2, 1),
