@@ -123,9 +123,6 @@ class Symbol:
     def __floordiv__(self, other: Dimension) -> Symbol:
         return self._with(other, lambda a, b: a // b, swapped=False)
 
-    def __floordiv__(self, other: Dimension) -> Symbol:
-        return self._with(other, lambda a, b: a // b, swapped=False)
-
     def __rfloordiv__(self, other: Dimension) -> Symbol:
         return self._with(other, lambda a, b: a // b, swapped=True)
 
