@@ -86,18 +86,19 @@ template <class T> struct DenseWeights {
             a[i][3] = slice.rows[1][step].words[2 * i + 1];
         }
     }
+    __device__ __forceinline__ static bool begins_block(int) { return false; }
     __device__ __forceinline__ static bool ends_block(int) { return false; }
     __device__ __forceinline__ static float scale(const Slice&, int, int) { return 1.0f; }
 };
 
 // ---- 4-bit weights ------------------------------------------------------------------------------------------
 
-// values [rows, blocks, BLOCK / 2], the first of a pair in the low half of a byte; scales [rows, blocks];
-// zeros [rows, (blocks + 1) / 2], packed alike, or null: then the zero point is 8.
-template <class T, int BLOCK, bool ZEROS> struct Int4Weights {
-    static_assert(BLOCK == 32 || BLOCK == 128, "blocks have 32 or 128 numbers");
-    static constexpr int STEPS = 4, SLICE = 128, BLOCKS = SLICE / BLOCK;
-    static constexpr bool SCALED = true, CHUNKS_BY_QUARTER = BLOCK == 128;
+// values [rows, blocks, SIZE / 2], the first of a pair in the low half of a byte; scales [rows, blocks];
+// zeros [rows, (blocks + 1) / 2], packed alike, if there are POINTS; otherwise the zero point is 8.
+template <class T, int SIZE, bool POINTS> struct Int4Weights {
+    static_assert(SIZE == 32 || SIZE == 128, "blocks have 32 or 128 numbers");
+    static constexpr int STEPS = 4, SLICE = 128, BLOCKS = SLICE / SIZE;
+    static constexpr bool SCALED = true, CHUNKS_BY_QUARTER = SIZE == 128;
     struct Slice { unsigned rows[2][STEPS]; float16 scales[2][BLOCKS]; unsigned zeros[2]; };
 
     const unsigned char* values;
@@ -109,7 +110,7 @@ template <class T, int BLOCK, bool ZEROS> struct Int4Weights {
     // a block of 128.
     __device__ __forceinline__ static int offset(int step) {
         const int quarter = threadIdx.x % 4;
-        return BLOCK == 128 ? quarter * 32 + step * 8 : step * 32 + quarter * 8;
+        return SIZE == 128 ? quarter * 32 + step * 8 : step * 32 + quarter * 8;
     }
     // Integers come apart as (0, 4), (1, 5), (2, 6), (3, 7): see operands.
     __device__ __forceinline__ static Eight arranged(Eight x) {
@@ -118,22 +119,22 @@ template <class T, int BLOCK, bool ZEROS> struct Int4Weights {
     }
 
     __device__ __forceinline__ void load(Slice& slice, int half, long long row, int start) const {
-        const int first = start / BLOCK;
+        const int first = start / SIZE;
 #pragma unroll
         for (int step = 0; step < STEPS; ++step) slice.rows[half][step] = 0;
 #pragma unroll
         for (int i = 0; i < BLOCKS; ++i) slice.scales[half][i].bits = 0;
         slice.zeros[half] = 0x8888;
         if (row < 0 || first >= blocks) return;
-        const unsigned char* bytes = values + (row * blocks * BLOCK + start) / 2;
+        const unsigned char* bytes = values + (row * blocks * SIZE + start) / 2;
         const float16* scale = scales + row * blocks + first;
-        const unsigned char* zero = ZEROS ? zeros + row * ((blocks + 1) / 2) + first / 2 : nullptr;
-        if constexpr (BLOCK == 128) {
+        const unsigned char* zero = POINTS ? zeros + row * ((blocks + 1) / 2) + first / 2 : nullptr;
+        if constexpr (SIZE == 128) {
             const uint4 found = *reinterpret_cast<const uint4*>(bytes + offset(0) / 2);
             slice.rows[half][0] = found.x, slice.rows[half][1] = found.y;
             slice.rows[half][2] = found.z, slice.rows[half][3] = found.w;
             slice.scales[half][0] = *scale;
-            if (ZEROS) slice.zeros[half] = *zero >> (first % 2 * 4);
+            if (POINTS) slice.zeros[half] = *zero >> (first % 2 * 4);
         } else if (blocks % 4 == 0) {  // then a row's scales start at a multiple of 8 bytes
             const Pack<float16, 4> four = *reinterpret_cast<const Pack<float16, 4>*>(scale);
 #pragma unroll
@@ -141,7 +142,7 @@ template <class T, int BLOCK, bool ZEROS> struct Int4Weights {
                 slice.rows[half][i] = *reinterpret_cast<const unsigned*>(bytes + offset(i) / 2);
                 slice.scales[half][i] = four.at[i];
             }
-            if (ZEROS) slice.zeros[half] = *reinterpret_cast<const unsigned short*>(zero);
+            if (POINTS) slice.zeros[half] = *reinterpret_cast<const unsigned short*>(zero);
         } else {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -149,13 +150,13 @@ template <class T, int BLOCK, bool ZEROS> struct Int4Weights {
                 slice.rows[half][i] = *reinterpret_cast<const unsigned*>(bytes + offset(i) / 2);
                 slice.scales[half][i] = scale[i];
             }
-            if (ZEROS) slice.zeros[half] = zero[0] | (first + 2 < blocks ? (unsigned)zero[1] << 8 : 0u);
+            if (POINTS) slice.zeros[half] = zero[0] | (first + 2 < blocks ? (unsigned)zero[1] << 8 : 0u);
         }
     }
     __device__ __forceinline__ static void operands(const Slice& slice, int step, unsigned (&a)[2][4]) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            const unsigned zero = ZEROS ? slice.zeros[half] >> (BLOCK == 128 ? 0 : step * 4) & 15 : 8;
+            const unsigned zero = POINTS ? slice.zeros[half] >> (SIZE == 128 ? 0 : step * 4) & 15 : 8;
             const unsigned biased = (Bias<T>::BITS | zero) * 0x10001u, word = slice.rows[half][step];
 #pragma unroll
             for (int i = 0; i < 4; ++i)
@@ -163,9 +164,10 @@ template <class T, int BLOCK, bool ZEROS> struct Int4Weights {
                     subtract_two((word >> 4 * i & 0x000f000f) | Bias<T>::BITS * 0x10001u, biased, T{});
         }
     }
-    __device__ __forceinline__ static bool ends_block(int step) { return BLOCK == 32 || step == STEPS - 1; }
+    __device__ __forceinline__ static bool begins_block(int step) { return SIZE == 32 || step == 0; }
+    __device__ __forceinline__ static bool ends_block(int step) { return SIZE == 32 || step == STEPS - 1; }
     __device__ __forceinline__ static float scale(const Slice& slice, int half, int step) {
-        return to_float(slice.scales[half][BLOCK == 32 ? step : 0]);
+        return to_float(slice.scales[half][SIZE == 32 ? step : 0]);
     }
 };
 
@@ -176,7 +178,7 @@ template <class T, int BLOCK, bool ZEROS> struct Int4Weights {
 template <class T, class Weights, int ROWS, int COLUMNS, class Columns, class Wanted>
 __device__ __forceinline__ void add_slice(float (&sums)[ROWS][COLUMNS][4], const typename Weights::Slice (&slices)[ROWS],
                                           const Columns& columns, const Wanted& wanted) {
-    float parts[ROWS][COLUMNS][4] = {};
+    float parts[ROWS][COLUMNS][4];  // of the block that is being summed
 #pragma unroll
     for (int step = 0; step < Weights::STEPS; ++step) {
         unsigned a[ROWS][2][4];
@@ -189,21 +191,15 @@ __device__ __forceinline__ void add_slice(float (&sums)[ROWS][COLUMNS][4], const
             const unsigned b[2][2] = {{x.words[0], x.words[1]}, {x.words[2], x.words[3]}};
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) {
-                float (&into)[4] = Weights::SCALED ? parts[r][c] : sums[r][c];
+                float (&sum)[4] = sums[r][c], (&part)[4] = parts[r][c];
+                float (&into)[4] = Weights::SCALED ? part : sum;
+                if (Weights::SCALED && Weights::begins_block(step)) part[0] = part[1] = part[2] = part[3] = 0.0f;
                 multiply_add<T>(into, a[r][0], b[0]);
                 multiply_add<T>(into, a[r][1], b[1]);
-            }
-        }
-        if (!Weights::SCALED || !Weights::ends_block(step)) continue;
-#pragma unroll
-        for (int r = 0; r < ROWS; ++r) {
-            const float low = Weights::scale(slices[r], 0, step);
-            const float high = Weights::scale(slices[r], 1, step);
-#pragma unroll
-            for (int c = 0; c < COLUMNS; ++c) {
-                sums[r][c][0] += low * parts[r][c][0], sums[r][c][1] += low * parts[r][c][1];
-                sums[r][c][2] += high * parts[r][c][2], sums[r][c][3] += high * parts[r][c][3];
-                parts[r][c][0] = parts[r][c][1] = parts[r][c][2] = parts[r][c][3] = 0.0f;
+                if (!Weights::SCALED || !Weights::ends_block(step)) continue;
+                const float low = Weights::scale(slices[r], 0, step), high = Weights::scale(slices[r], 1, step);
+                sum[0] += low * part[0], sum[1] += low * part[1];
+                sum[2] += high * part[2], sum[3] += high * part[3];
             }
         }
     }
