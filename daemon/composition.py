@@ -48,6 +48,7 @@ from lineside.daemon.settings import EngineSettings, MqttSettings, Settings, Sta
 from lineside.daemon.store.errors import Alarm
 from lineside.daemon.store.store import Store
 from lineside.daemon.unit import WARM_S, StationUnit, frame_trigger
+from lineside.engines.signing import TrustPolicy, trust_policy
 
 LOG = structlog.get_logger("appliance")
 MQTT_CONSUMER = "mqtt"
@@ -188,12 +189,28 @@ def demo_bundle() -> Path:
     return Path(str(files("lineside.engines.demo") / "demo.lsengine"))
 
 
+def engine_trust(settings: EngineSettings) -> TrustPolicy | None:
+    """Whose engines are taken; None: the settings say nothing, and the environment may.
+
+    A folder that the settings name must be there; the one they would have by default counts once it is.
+    """
+    named = "trust" in settings.model_fields_set
+    folder = settings.trust
+    if folder is not None and not named and not folder.is_dir():
+        folder = None
+    if folder is None and not named and settings.require_signature is None:
+        return None
+    return trust_policy(folder, settings.require_signature)
+
+
 def worker_settings(settings: EngineSettings) -> WorkerSettings:
     """The engine process as the settings file describes it."""
     return WorkerSettings(
         bundle=settings.bundle or demo_bundle(),
         runtime=settings.runtime,
         threads=settings.threads or None,
+        look_ahead=settings.look_ahead,
+        trust=engine_trust(settings),
         patience=Patience(start_s=settings.start_timeout_s, answer_s=settings.answer_timeout_s, idle_s=15.0),
     )
 

@@ -53,6 +53,19 @@ class EngineSettings(Strict):
     threads: int = Field(
         default=0, ge=0, le=256, description="CPU threads of the engine; 0: as many as there are cores"
     )
+    look_ahead: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="look at the next question's picture while one is answered; auto: where a core is left",
+    )
+    trust: FilePath | None = Field(
+        default=Path("trust"),
+        validate_default=True,
+        description="folder of public keys (`*.pub`); once it is there, engines must be signed by one of "
+        "them; null: no signature is asked for",
+    )
+    require_signature: bool | None = Field(
+        default=None, description="null: as soon as there is a trust folder; false: what is unsigned is taken"
+    )
     start_timeout_s: float = Field(
         default=120.0, gt=0, description="longer than this to load is a failed start"
     )

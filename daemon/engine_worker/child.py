@@ -141,7 +141,8 @@ def _open(opening: OpenEngine, outbound: Outbound) -> AnswersQuestions | None:
         for name in attribute.split("."):
             factory = getattr(factory, name)
         make = cast("Callable[..., AnswersQuestions]", factory)
-        engine = make(Path(opening.bundle), runtime=opening.runtime, threads=opening.threads)
+        trust = {} if opening.trust is None else {"trust": opening.trust}
+        engine = make(Path(opening.bundle), runtime=opening.runtime, threads=opening.threads, **trust)
         info = replace(engine.info, card=dict(engine.info.card))
     except (DamagedBundle, IncompatibleBundle, UnsupportedModel, UntrustedBundle) as error:
         outbound.send(Refused(f"{type(error).__name__}: {error}", final=True))

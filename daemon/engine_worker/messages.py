@@ -12,6 +12,7 @@ from typing import Literal
 
 from lineside.daemon.values import ReasonCode
 from lineside.engines.base import Answer, Clip, EngineInfo, Grammar, Image, Prompt
+from lineside.engines.signing import TrustPolicy
 
 LookAhead = Literal["auto", "on", "off"]
 """Whether the process looks at the next ask's pictures while it answers one; `auto`: where it pays."""
@@ -99,6 +100,7 @@ class OpenEngine:
     slots: int
     slot_bytes: int
     look_ahead: LookAhead = "auto"
+    trust: TrustPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

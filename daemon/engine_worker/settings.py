@@ -10,6 +10,7 @@ from lineside.daemon.engine_worker.messages import LookAhead
 from lineside.daemon.engine_worker.process import MAX_IN_HAND
 from lineside.daemon.engine_worker.restarts import RestartPolicy
 from lineside.daemon.engine_worker.shift import Patience
+from lineside.engines.signing import TrustPolicy
 
 DEFAULT_FACTORY = "lineside.engines.open:Engine.open"
 
@@ -32,6 +33,7 @@ class WorkerSettings:
     `backlog`: asks that may wait; one more resolves at once as OVERLOADED.
     `factory`: `module:attribute`, called in the process as
     `factory(Path(bundle), runtime=runtime, threads=threads)`; `threads`: cores it may use, None for all.
+    `trust`: whose engines are taken, handed to the factory as `trust`; None: nothing is.
     `look_ahead`: whether it looks at the next ask's pictures while it answers one; `auto`: where it pays.
     """
 
@@ -39,6 +41,7 @@ class WorkerSettings:
     runtime: str = "auto"
     threads: int | None = None
     look_ahead: LookAhead = "auto"
+    trust: TrustPolicy | None = None
     factory: str = DEFAULT_FACTORY
     in_hand: int = 2
     slot_bytes: int = 64 * 2**20

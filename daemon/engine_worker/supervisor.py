@@ -137,6 +137,7 @@ class Supervisor:
                 settings.in_hand,
                 settings.slot_bytes,
                 settings.look_ahead,
+                settings.trust,
             )
         )
         self._errors_in_a_row = 0

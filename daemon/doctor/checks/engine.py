@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from lineside.daemon.composition import demo_bundle
+from lineside.daemon.composition import demo_bundle, engine_trust
 from lineside.daemon.doctor.base import Finding, Level, Subject
 from lineside.engines.bundle import verify_bundle
 from lineside.engines.errors import EngineError
@@ -20,9 +20,11 @@ class EngineCheck:
 
     def run(self, subject: Subject) -> Iterator[Finding]:
         """One finding."""
-        bundle = subject.known.engine.bundle or demo_bundle()
+        settings = subject.known.engine
+        bundle = settings.bundle or demo_bundle()
         try:
-            manifest = verify_bundle(bundle, policy_of(os.environ).admit)
+            policy = engine_trust(settings) or policy_of(os.environ)
+            manifest = verify_bundle(bundle, policy.admit)
         except (EngineError, OSError) as error:
             step = "bring the bundle to the device again, or name another under engine.bundle"
             yield Finding(self.name, Level.FAILED, f"{bundle}: {error}", step)
