@@ -16,13 +16,17 @@ from lineside.daemon.store.canonical import canonical_json
 from lineside.daemon.store.chain import head
 from lineside.daemon.store.device_state import add_number
 from lineside.daemon.store.evidence import Kept
+from lineside.daemon.store.jobs import count
 from lineside.daemon.store.records import intake_record, parse_json, rfc3339, seal
+from lineside.daemon.store.requests import RequestKey, remember
 from lineside.daemon.store.sequences import SequenceReserve
 from lineside.daemon.values import EvidenceRef, Intake, Result, ResultDraft
 
 
-def accept(connection: Connection, intake: Intake) -> None:
-    """Opens the intake. Nothing happens when it is open already or has its verdict."""
+def accept(connection: Connection, intake: Intake, request: RequestKey | None) -> None:
+    """Opens the intake, and notes the request that led to it. Nothing happens when it is open or judged."""
+    if request is not None:
+        remember(connection, request, intake.result_id)
     judged = select(schema.results.c.sequence).where(schema.results.c.result_id == intake.result_id)
     if connection.execute(judged).first() is not None:
         return
@@ -79,6 +83,7 @@ def commit(
             index_elements=["station", "verdict"], set_={"total": schema.tallies.c.total + 1}
         )
     )
+    count(connection, intake.expected, draft.verdict)
     return result
 
 

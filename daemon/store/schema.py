@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The newest migration: a database at this revision opens without loading Alembic."""
 
 metadata = MetaData(
@@ -123,4 +123,60 @@ device_state = Table(
     metadata,
     Column("key", String, primary_key=True),
     Column("value", String, nullable=False),
+)
+
+# What a client's `request_id` led to, so that a repeated call changes nothing. The newest are kept.
+requests = Table(
+    "requests",
+    metadata,
+    Column("ordinal", Integer, primary_key=True),
+    Column("scope", String, nullable=False),
+    Column("request_id", String, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("outcome", String, nullable=False),
+    Index("uq_requests_scope_request_id", "scope", "request_id", unique=True),
+    sqlite_autoincrement=True,
+)
+
+# Who changed what; a hash chain of its own. The newest are kept.
+changes = Table(
+    "changes",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("record", Text, nullable=False),
+    Column("row_hash", String(64), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# What people decided about verdicts.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("review", Integer, primary_key=True),
+    Column("result_id", String, nullable=False, index=True),
+    Column("record", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Job orders of the plant. `record` holds what is not a column.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("ordinal", Integer, primary_key=True),
+    Column("job", String, nullable=False, unique=True),
+    Column("station", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("changed", Integer, nullable=False),
+    Column("record", Text, nullable=False),
+    Index("ix_jobs_station_state", "station", "state"),
+    sqlite_autoincrement=True,
+)
+
+# Verdicts under a job.
+job_tallies = Table(
+    "job_tallies",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("verdict", String, primary_key=True),
+    Column("total", Integer, nullable=False),
 )

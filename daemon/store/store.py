@@ -36,6 +36,7 @@ from lineside.daemon.store.interrupted import interrupted
 from lineside.daemon.store.opening import lock, mend_reserve, open_database
 from lineside.daemon.store.queries import Counts, ResultFilter
 from lineside.daemon.store.records import check_draft, check_intake, from_rfc3339, rfc3339
+from lineside.daemon.store.requests import RequestKey
 from lineside.daemon.store.sequences import SequenceReserve
 from lineside.daemon.store.writer import Request, Writer
 from lineside.daemon.values import EvidenceImage, Intake, Result, ResultDraft
@@ -180,10 +181,10 @@ class Store:
 
     # Writing
 
-    def accept(self, intake: Intake) -> Future[None]:
+    def accept(self, intake: Intake, request: RequestKey | None = None) -> Future[None]:
         """Notes that a trigger was accepted; from when the future resolves, the part gets a verdict row.
 
-        The same `result_id` again changes nothing.
+        `request`: the client's call that led to it. The same `result_id` again changes nothing.
 
         Raises:
             StoreBusy: the writer stayed behind for the whole queue timeout; the trigger is not accepted.
@@ -191,7 +192,9 @@ class Store:
             ValueError: the intake holds what JSON cannot carry.
         """
         check_intake(intake)
-        return self._submit(lambda connection, _: rows.accept(connection, intake), result_id=intake.result_id)
+        return self._submit(
+            lambda connection, _: rows.accept(connection, intake, request), result_id=intake.result_id
+        )
 
     def commit(
         self,
@@ -347,6 +350,16 @@ class Store:
                 return coming.result(timeout_s)
             except FutureTimeout:
                 return None
+
+    # For `desk`, which keeps what is not a result.
+
+    def write(self, apply: Callable[[Connection], T]) -> Future[T]:
+        """Runs statements in the writer's next transaction; they may run again after a failure."""
+        return self._submit(lambda connection, _: apply(connection))
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query on a snapshot of its own."""
+        return self._read(query)
 
     def healthy(self) -> Health:
         """Whether writing works now, why not, and how many writes wait."""
