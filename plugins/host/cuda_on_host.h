@@ -23,7 +23,7 @@
 #define __forceinline__ inline
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 // One section holds all of a kernel's static shared memory, so that it can be poisoned between blocks. Only in
 // the kernel function itself: a template or an inline function may not place its variables in a section.
 #define __shared__ static __attribute__((section("cuda_shared")))
