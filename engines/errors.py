@@ -17,6 +17,10 @@ class IncompatibleBundle(EngineError):
     """A bundle of a format version, or with builds, that this software cannot run."""
 
 
+class RuntimeMissing(IncompatibleBundle):
+    """A runtime that this machine does not have, or a bundle that has no build for it: another may do."""
+
+
 class UntrustedBundle(EngineError):
     """A bundle that is not signed, or not by a key that is trusted here, where that is required."""
 

@@ -6,6 +6,8 @@ answering asks for copies and gives them back without looking inside. Does not k
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -121,3 +123,13 @@ class Vision(Protocol):
         Each by itself, so that a picture's embeddings do not depend, in their last bit, on its neighbours.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a runtime made of a bundle. `close`: ends it. `device_bytes`: of a device's own memory, or 0."""
+
+    decoder: Decoder
+    vision: Vision | None
+    close: Callable[[], None]
+    device_bytes: int = 0
