@@ -12,6 +12,7 @@ import click
 from lineside.engines.commands.bench import bench
 from lineside.engines.commands.build import build
 from lineside.engines.commands.compare import compare
+from lineside.engines.commands.compile import compile_
 from lineside.engines.commands.keys import keys
 from lineside.engines.commands.roofline import roofline
 from lineside.engines.commands.run import run
@@ -21,8 +22,8 @@ from lineside.engines.commands.verify import verify
 
 @click.group()
 def engine() -> None:
-    """Engine bundles: show, verify, run, measure, compare, build, and the keys they are signed with."""
+    """Engine bundles: show, verify, run, measure, compare, build, compile, and keys to sign with."""
 
 
-for command in (show, verify, run, bench, roofline, compare, build, keys):
+for command in (show, verify, run, bench, roofline, compare, build, compile_, keys):
     engine.add_command(command)

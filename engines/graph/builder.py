@@ -86,6 +86,8 @@ class WeightsFile:
 class GraphBuilder:
     """One graph being written. Values are named by strings; scopes prefix the names of nodes and weights."""
 
+    opset = OPSET
+
     def __init__(self, name: str, weights: WeightsFile | None = None) -> None:
         """`weights`: where tensors above a kilobyte go; None keeps them inside the graph."""
         self.name = name
@@ -173,7 +175,7 @@ class GraphBuilder:
         key = (str(values.dtype), values.shape, values.tobytes())
         if key not in self._constants:
             name = self._unique("constant", scoped=False)
-            self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+            self._initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
             self._constants[key] = name
         return self._constants[key]
 
@@ -228,9 +230,10 @@ class GraphBuilder:
 
     def model(self) -> onnx.ModelProto:
         """The whole model, with the operator sets it uses."""
-        opsets = [helper.make_opsetid("", OPSET)]
-        if any(node.domain == MICROSOFT for node in self._nodes):
-            opsets.append(helper.make_opsetid(MICROSOFT, 1))
+        opsets = [helper.make_opsetid("", self.opset)]
+        opsets += [
+            helper.make_opsetid(domain, 1) for domain in sorted({n.domain for n in self._nodes} - {""})
+        ]
         return helper.make_model(
             self.graph(), opset_imports=opsets, ir_version=IR_VERSION, producer_name="lineside"
         )

@@ -126,7 +126,7 @@ def _state_shapes(
 
 def _past(g: GraphBuilder, dialect: Dialect, config: TextConfig, layer: int) -> tuple[str, str]:
     first, second = (
-        g.input(f"past.{layer}.{name}", "float32", shape)
+        g.input(f"past.{layer}.{name}", dialect.state_type(name), shape)
         for name, shape in _state_shapes(dialect, config, layer, "S").items()
     )
     return first, second
@@ -135,4 +135,4 @@ def _past(g: GraphBuilder, dialect: Dialect, config: TextConfig, layer: int) -> 
 def _present(g: GraphBuilder, dialect: Dialect, config: TextConfig, layer: int, values: list[str]) -> None:
     shapes = _state_shapes(dialect, config, layer, dialect.present_cache_axis)
     for value, (name, shape) in zip(values, shapes.items(), strict=True):
-        g.output(f"present.{layer}.{name}", value, "float32", shape)
+        g.output(f"present.{layer}.{name}", value, dialect.state_type(name), shape)

@@ -79,11 +79,11 @@ def pack(rows: Floats, form: BlockForm) -> Packed:
 def unpack(packed: Packed, form: BlockForm, width: int) -> Floats:
     """The rows that the integers stand for, [n, width]."""
     count, blocks = packed.scales.shape
-    integers = _singles(packed.values) if form.bits == 4 else packed.values
+    integers = nibbles(packed.values) if form.bits == 4 else packed.values
     if packed.zeros is None:
         zeros: Floats = np.full((count, blocks), 1 << (form.bits - 1), np.float32)
     else:
-        single = _singles(packed.zeros)[:, :blocks] if form.bits == 4 else packed.zeros
+        single = nibbles(packed.zeros)[:, :blocks] if form.bits == 4 else packed.zeros
         zeros = single.astype(np.float32)
     values = (integers.astype(np.float32) - zeros[..., None]) * packed.scales[..., None]
     return values.reshape(count, -1)[:, :width]
@@ -140,7 +140,8 @@ def _pairs(values: Bytes) -> Bytes:
     return values[..., 0::2] | (values[..., 1::2] << np.uint8(4))
 
 
-def _singles(packed: Bytes) -> Bytes:
+def nibbles(packed: Bytes) -> Bytes:
+    """The 4-bit integers of packed bytes, along the last axis."""
     values = np.empty((*packed.shape[:-1], packed.shape[-1] * 2), np.uint8)
     values[..., 0::2] = packed & 15
     values[..., 1::2] = packed >> 4

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.engines.config import LinearAttentionConfig
-from lineside.engines.graph.builder import GraphBuilder
+from lineside.engines.graph.builder import ElementType, GraphBuilder
 from lineside.engines.graph.matrix import Matrix
 from lineside.engines.quantise.forms import Form
 
@@ -97,6 +97,10 @@ class Dialect(Protocol):
     @property
     def present_cache_axis(self) -> str:
         """Name of the cache axis that comes out: the capacity that went in, or a longer one."""
+        ...
+
+    def state_type(self, name: str) -> ElementType:
+        """What the numbers of a state are: of `key`, `value`, `conv` or `recurrent`."""
         ...
 
     @property

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from lineside.engines.config import LinearAttentionConfig
-from lineside.engines.graph.builder import MICROSOFT, GraphBuilder
+from lineside.engines.graph.builder import MICROSOFT, ElementType, GraphBuilder
 from lineside.engines.graph.dialects import stored
 from lineside.engines.graph.dialects.base import (
     Angles,
@@ -53,6 +53,10 @@ class OnnxRuntimeDialect:
     def recurrent_layout(self) -> RecurrentLayout:
         """GatedDeltaNet keeps its state value-major."""
         return "VK" if self._for_cuda else "KV"
+
+    def state_type(self, name: str) -> ElementType:
+        """float32, all of them."""
+        return "float32"
 
     @property
     def rounds_weights(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lineside.engines.config import LinearAttentionConfig
-from lineside.engines.graph.builder import GraphBuilder
+from lineside.engines.graph.builder import ElementType, GraphBuilder
 from lineside.engines.graph.dialects.base import (
     Angles,
     DeltaNetWeights,
@@ -36,6 +36,10 @@ class PlainDialect:
     name: str = "plain"
     recurrent_layout: RecurrentLayout = "KV"
     present_cache_axis: str = "S_T"
+
+    def state_type(self, name: str) -> ElementType:
+        """float32, all of them."""
+        return "float32"
 
     @property
     def rounds_weights(self) -> bool:

@@ -1,0 +1,352 @@
+"""Compiles a bundle's graphs to plans for one chip: weights to one file, each graph in a process of its own.
+
+What is there already is kept, so that another picture size costs one plan. Nothing counts before its record
+is written; a compiler that ends badly loses nothing that was there. Knows how describing, weights,
+compiling and records go together; does not know terminals.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from lineside.engines.bundle import Bundle
+from lineside.engines.config import ModelConfig, parse_config
+from lineside.engines.errors import IncompatibleBundle, UnsupportedModel
+from lineside.engines.graph.dialects.given import Rounding
+from lineside.engines.graph.fed import Shelf
+from lineside.engines.tensorrt.compiler_process import Job
+from lineside.engines.tensorrt.describe import Dialects, decoder_graph, dialects_for, vision_graph
+from lineside.engines.tensorrt.forecast import Forecast, GraphToCompile, forecast
+from lineside.engines.tensorrt.library import Library, LibraryMissing
+from lineside.engines.tensorrt.network import CannotCompile
+from lineside.engines.tensorrt.plans import (
+    RECORD,
+    Build,
+    CompiledGraph,
+    Made,
+    PlanRefused,
+    Target,
+    WeightFile,
+    build_folder,
+    builds_root,
+    list_builds,
+    read_record,
+    weights_folder,
+    write_record,
+)
+from lineside.engines.tensorrt.profiles import Sizes, shapes_of
+from lineside.engines.tensorrt.stored_graph import StoredGraph
+from lineside.engines.tensorrt.weights import CountingShelf, WeightShelf
+
+# The first chips that have them; what an older one is asked for is refused before anything is written.
+_LEAST_CHIP: Mapping[str, int] = {"fp8": 89, "nvfp4": 100}
+
+
+class Watcher:
+    """Whoever watches a compilation; this one does not."""
+
+    def forecast(self, said: Forecast) -> None:
+        """What it will take, before anything is begun."""
+
+    def stage(self, name: str) -> None:
+        """Something begins: weights being written, a graph being compiled."""
+
+    def step(self, done: int, of: int) -> None:
+        """So far of the stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to compile.
+
+    `grids`: patches of the pictures that the tower will see; `again`: also what is there.
+    """
+
+    sizes: Sizes
+    grids: Sequence[tuple[int, int]] = ()
+    rounding: Rounding = "stored"
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    name: str
+    part: str
+    model: onnx.ModelProto
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class _Work:
+    """Everything that one call of `compile_bundle` is about."""
+
+    bundle: Bundle
+    library: Library
+    target: Target
+    made: Made
+    wanted: Wanted
+    config: ModelConfig
+    dialects: Dialects
+    root: Path
+    folder: Path
+    sources: dict[str, StoredGraph] = field(default_factory=dict)
+
+
+def compile_bundle(
+    bundle: Bundle, library: Library, sm: int, wanted: Wanted, cache: Path, watcher: Watcher | None = None
+) -> Build:
+    """Compiles what is wanted and not there yet; gives the whole build.
+
+    Raises:
+        LibraryMissing: the library does not compile for this chip.
+        IncompatibleBundle: the bundle has no graphs to compile from.
+        NotEnoughMemory, CannotBuild: the machine has not the room that was forecast.
+        CannotCompile: TensorRT refuses a graph or ends; in its own words.
+    """
+    watcher = watcher or Watcher()
+    _check_chip(library, sm, wanted.rounding)
+    work = _work(bundle, library, sm, wanted, cache)
+    work.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(work.root / bundle.manifest.digest / ".lock"):
+        there = _there(work)
+        counted = {part: CountingShelf() for part in work.sources}
+        graphs = [one for one in _graphs(work, counted) if one.name not in there.graphs]
+        parts = {one.part for one in graphs}
+        weights = {
+            part: found for part, found in _written(work).items() if counted[part].places == found.places
+        }
+        missing = [part for part in work.sources if part in parts and part not in weights]
+        said = _forecast(work, graphs, sum(counted[part].bytes for part in missing))
+        watcher.forecast(said)
+        if not graphs:
+            return there
+        said.check(work.folder)
+        weights |= _write_weights(work, missing, watcher)
+        compiled = {one.name: _compile(work, one, watcher) for one in graphs}
+        build = replace(
+            there,
+            graphs={**there.graphs, **compiled},
+            weights={**there.weights, **{p: weights[p] for p in parts}},
+        )
+        write_record(build)
+        return build
+
+
+def _check_chip(library: Library, sm: int, rounding: Rounding) -> None:
+    if library.targets:
+        library.capability(sm)
+    least = _LEAST_CHIP.get(rounding, 0)
+    if sm < least:
+        raise LibraryMissing(
+            f"sm_{sm} has no {rounding} numbers; sm_{least} is the first that has: leave --weights "
+            "out, or build "
+            "an int4 engine (`lineside engine build --precision int4`)"
+        )
+
+
+def _work(bundle: Bundle, library: Library, sm: int, wanted: Wanted, cache: Path) -> _Work:
+    build = bundle.manifest.onnx
+    name = bundle.manifest.name
+    if build is None or build.dialect != "onnxruntime" or build.recurrent_layout != "KV":
+        raise IncompatibleBundle(
+            f"{name} has no graphs that TensorRT plans are made from: build the engine again with "
+            "`lineside engine build`"
+        )
+    try:
+        config = parse_config(bundle.json("config.json"))
+    except UnsupportedModel as error:
+        raise IncompatibleBundle(f"this software does not run {name}: {error}") from error
+    dialects = dialects_for(library, config.text, wanted.rounding)
+    sizes = wanted.sizes
+    made = Made(
+        context=sizes.context,
+        rows=sizes.rows,
+        prefill=min(sizes.prefill, sizes.context),
+        pictures=sizes.pictures,
+        plugins=dialects.plugins,
+        rounding=wanted.rounding,
+        recurrent_layout=dialects.step.recurrent_layout,
+    )
+    target = Target(library.runtime, library.version, sm)
+    root = builds_root(cache)
+    folder = build_folder(root, bundle.manifest.digest, target, made)
+    work = _Work(bundle, library, target, made, wanted, config, dialects, root, folder)
+    work.sources["decoder"] = StoredGraph(bundle.path(build.decoder))
+    if config.vision is not None and build.vision is not None and wanted.grids:
+        work.sources["vision"] = StoredGraph(bundle.path(build.vision))
+    return work
+
+
+def _graphs(work: _Work, shelves: Mapping[str, Shelf]) -> list[_Graph]:
+    """Every graph that is wanted, its weights on the shelves."""
+    source, dialects, found = work.sources, work.dialects, []
+    for dialect in (dialects.step, dialects.prefill):
+        graph = decoder_graph(
+            dialect, source["decoder"], shelves["decoder"], work.config.text, work.made.context
+        )
+        found.append(_Graph(graph.name, "decoder", graph.model()))
+    if "vision" in source:
+        assert work.config.vision is not None
+        for grid in dict.fromkeys(work.wanted.grids):
+            graph = vision_graph(
+                dialects.vision, source["vision"], shelves["vision"], work.config.vision, grid
+            )
+            found.append(_Graph(graph.name, "vision", graph.model(), grid))
+    return found
+
+
+def _there(work: _Work) -> Build:
+    """The build as it is, without graphs whose files are gone; an empty one where there is none."""
+    fresh = Build(work.folder, work.bundle.manifest.digest, work.target, work.made)
+    if work.wanted.again or not (work.folder / RECORD).is_file():
+        return fresh
+    try:
+        found = read_record(work.folder)
+    except PlanRefused:
+        return fresh
+    if (found.digest, found.target, found.made) != (fresh.digest, fresh.target, fresh.made):
+        return fresh
+    if not all(_has(found, one.file, one.bytes) for one in found.weights.values()):
+        return fresh
+    return replace(
+        found, graphs={name: one for name, one in found.graphs.items() if _has(found, one.file, one.bytes)}
+    )
+
+
+def _has(build: Build, file: str, size: int) -> bool:
+    path = build.path(file)
+    return path.is_file() and path.stat().st_size == size
+
+
+def _written(work: _Work) -> dict[str, WeightFile]:
+    """Weights of this form that another build of the bundle has written already."""
+    if work.wanted.again:
+        return {}
+    own = weights_folder(work.root, work.bundle.manifest.digest, work.made)
+    found: dict[str, WeightFile] = {}
+    for build in list_builds(work.root, work.bundle.manifest.digest):
+        for part, one in build.weights.items():
+            path = build.path(one.file)
+            if path.resolve().parent == own.resolve() and _has(build, one.file, one.bytes):
+                found[part] = one
+    return {part: one for part, one in found.items() if part in work.sources}
+
+
+def _write_weights(work: _Work, parts: Sequence[str], watcher: Watcher) -> dict[str, WeightFile]:
+    """The weights of some parts, written by describing their graphs once more; others are counted."""
+    found: dict[str, WeightFile] = {}
+    folder = weights_folder(work.root, work.bundle.manifest.digest, work.made)
+    for part in parts:
+        watcher.stage(f"weights of the {part}")
+        path = folder / f"{part}.weights"
+        with WeightShelf(path) as shelf:
+            _graphs(work, {**{other: CountingShelf() for other in work.sources}, part: shelf})
+            digest = shelf.finish()
+        found[part] = WeightFile(f"../{folder.name}/{path.name}", digest, shelf.bytes, shelf.places)
+    return found
+
+
+def _forecast(work: _Work, graphs: Sequence[_Graph], new_weights: int) -> Forecast:
+    before = {
+        name: build
+        for build in list_builds(work.root, work.bundle.manifest.digest)
+        if build.target.runtime == work.target.runtime and build.made.plugins == work.made.plugins
+        for name in build.graphs
+    }
+    sizes = [GraphToCompile(one.name, len(one.model.graph.node), one.model.ByteSize()) for one in graphs]
+    return forecast(work.target.runtime, sizes, new_weights, before)
+
+
+def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:
+    """One plan, in a process of its own: its memory comes back, and it may end without taking us along."""
+    watcher.stage(f"compiling {graph.name}")
+    shapes = shapes_of(graph.model.graph.input, work.wanted.sizes.ranges())
+    file = f"{graph.name}.plan"
+    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=work.folder) as place:
+        model, plan, told = (Path(place) / name for name in ("graph.onnx", file, "job.json"))
+        model.write_bytes(graph.model.SerializeToString())
+        timing = work.root / "timing"
+        job = Job(work.target.runtime, work.target.sm, str(model), str(plan), str(timing), shapes)
+        told.write_text(job.text(), "utf-8")
+        facts = _run(told, graph.name, watcher)
+        plan.replace(work.folder / file)
+    return CompiledGraph(
+        file=file,
+        sha256=facts["sha256"],
+        bytes=facts["bytes"],
+        inputs=facts["inputs"],
+        outputs=facts["outputs"],
+        shapes=shapes,
+        layers=facts["layers"],
+        kernels=tuple(facts["kernels"]),
+        seconds=facts["seconds"],
+        peak_bytes=facts["peak_bytes"],
+        grid=graph.grid,
+    )
+
+
+def _run(job: Path, name: str, watcher: Watcher) -> dict[str, Any]:
+    command = [sys.executable, "-m", "lineside.engines.tensorrt.compiler_process", str(job)]
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True)
+        said: dict[str, Any] = {}
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = _heard(line, watcher) or said
+        finally:
+            process.kill()
+            process.wait()
+        if "done" in said:
+            return dict(said["done"])
+        if "error" in said:
+            raise CannotCompile(f"{name}: {said['error']}")
+        words.seek(0)
+        last = words.read().decode(errors="replace").strip().splitlines()[-1:]
+        raise CannotCompile(f"{name}: {_ended(process.returncode)}{': ' + last[0] if last else ''}")
+
+
+def _heard(line: str, watcher: Watcher) -> dict[str, Any] | None:
+    """What a line of the compiler's process says; it may print words of its own as well."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(said, dict):
+        return None
+    if "step" in said:
+        watcher.step(int(said["step"]), int(said["of"]))
+        return None
+    return said
+
+
+def _ended(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "the compiler was killed, most likely because memory ran out: stop other programs, or add swap"
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"TensorRT ended its process with {name}; nothing was lost, and nothing made"
+    return f"the compiler ended with {code}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One compilation of a bundle at a time; leftovers of one that was killed are removed."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for leftover in path.parent.glob("*/.compiling-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
