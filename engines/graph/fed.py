@@ -20,20 +20,30 @@ from lineside.engines.graph.builder import Array, ElementType, GraphBuilder, Sha
 from lineside.engines.quantise.blocks import BlockForm, Packed
 
 OPSET = 24  # the first with TensorScatter, the cache's update
+OURS = "lineside"
+"""The domain of nodes that are our own kernels, and the namespace of the plugins that they become."""
 KEPT_INSIDE_BYTES = 4096
 """Smaller weights are part of the graph: a compiler may fold them, and an input each would be a nuisance."""
 
-FedKind = Literal["float32", "float16", "int4", "float8e4m3", "float4e2m1"]
+FedKind = Literal["float32", "float16", "int8", "int4", "float8e4m3", "float4e2m1"]
 Chunks = Callable[[], Iterable[NDArray[Any]]]
 
 _FED_KINDS: dict[FedKind, int] = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
+    "int8": TensorProto.INT8,
     "int4": TensorProto.INT4,
     "float8e4m3": TensorProto.FLOAT8E4M3FN,
     "float4e2m1": TensorProto.FLOAT4E2M1,
 }
-_BITS: dict[FedKind, int] = {"float32": 32, "float16": 16, "int4": 4, "float8e4m3": 8, "float4e2m1": 4}
+_BITS: dict[FedKind, int] = {
+    "float32": 32,
+    "float16": 16,
+    "int8": 8,
+    "int4": 4,
+    "float8e4m3": 8,
+    "float4e2m1": 4,
+}
 
 
 def fed_bytes(kind: FedKind, shape: Sequence[int]) -> int:
@@ -104,6 +114,15 @@ class Shelf(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A result of a node that only we know: axes are numbers or the contract's names."""
+
+    name: str
+    kind: ElementType
+    shape: tuple[int | str, ...]
+
+
 class FedGraph(GraphBuilder):
     """A `GraphBuilder` whose weights come from `source` by name.
 
@@ -128,6 +147,7 @@ class FedGraph(GraphBuilder):
         self._baked = dict(baked or {})
         self._sizes = dict(sizes or {})
         self.fed: list[str] = []
+        self.declared: list[Declared] = []
 
     def input(self, name: str, kind: ElementType, shape: Shape) -> str:
         """Declares an input, or gives the constant that is baked in its place."""
@@ -145,6 +165,26 @@ class FedGraph(GraphBuilder):
         """The small weight that the source has under this name, of the shape of `array`, not its values."""
         unique = self.fresh(name)
         return self._inside(unique, self.source.small(unique, array.shape))
+
+    def derived(self, name: str, shape: Sequence[int], change: Callable[[Array], Array]) -> str:
+        """A small weight as something else is computed from what is stored under its name."""
+        unique = self.fresh(name)
+        return self._inside(unique, change(self.source.small(unique, shape)))
+
+    def ours(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[Declared],
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Adds a node of our own domain whose results have these names and types."""
+        name = self.fresh(kind)
+        results = [one.name for one in outputs]
+        self._nodes.append(
+            helper.make_node(kind, list(inputs), results, name=name, domain=OURS, **attributes)
+        )
+        self.declared.extend(outputs)
 
     def feed(self, name: str, kind: FedKind, shape: Sequence[int], chunks: Chunks) -> str:
         """A large weight under a name that `fresh` gave: an input whose bytes the shelf keeps."""

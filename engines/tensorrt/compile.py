@@ -31,7 +31,7 @@ from lineside.engines.tensorrt.compiler_process import Job
 from lineside.engines.tensorrt.describe import Dialects, decoder_graph, dialects_for, vision_graph
 from lineside.engines.tensorrt.forecast import Forecast, GraphToCompile, forecast
 from lineside.engines.tensorrt.library import Library, LibraryMissing
-from lineside.engines.tensorrt.network import CannotCompile
+from lineside.engines.tensorrt.network import CannotCompile, has_plugins
 from lineside.engines.tensorrt.plans import (
     RECORD,
     Build,
@@ -47,6 +47,7 @@ from lineside.engines.tensorrt.plans import (
     weights_folder,
     write_record,
 )
+from lineside.engines.tensorrt.plugins import plugin_sizes
 from lineside.engines.tensorrt.profiles import Sizes, shapes_of
 from lineside.engines.tensorrt.stored_graph import StoredGraph
 from lineside.engines.tensorrt.weights import CountingShelf, WeightShelf
@@ -279,7 +280,8 @@ def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:
         model, plan, told = (Path(place) / name for name in ("graph.onnx", file, "job.json"))
         model.write_bytes(graph.model.SerializeToString())
         timing = work.root / "timing"
-        job = Job(work.target.runtime, work.target.sm, str(model), str(plan), str(timing), shapes)
+        plugins = plugin_sizes(work.config.text) if has_plugins(graph.model) else None
+        job = Job(work.target.runtime, work.target.sm, str(model), str(plan), str(timing), shapes, plugins)
         told.write_text(job.text(), "utf-8")
         facts = _run(told, graph.name, watcher)
         plan.replace(work.folder / file)

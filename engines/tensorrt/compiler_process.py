@@ -27,6 +27,7 @@ from lineside.engines.tensorrt.network import (
     parse,
     tensors_of,
 )
+from lineside.engines.tensorrt.plugins import PluginSizes, define_plugins
 
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 _WORKSPACE_BYTES = 1 << 30
@@ -36,7 +37,8 @@ _WORKSPACE_BYTES = 1 << 30
 class Job:
     """What to compile. `model`: an ONNX file; `plan`: where the plan goes; `timing`: folder of timing caches.
 
-    `shapes`: least, usual and most of every input that has no fixed shape.
+    `shapes`: least, usual and most of every input that has no fixed shape; `plugins`: what our kernels are
+    compiled for, None where the graph has none of them.
     """
 
     runtime: Runtime
@@ -45,6 +47,7 @@ class Job:
     plan: str
     timing: str
     shapes: Shapes
+    plugins: PluginSizes | None = None
 
     def text(self) -> str:
         """As the process reads it."""
@@ -62,6 +65,8 @@ def compile_graph(library: Library, job: Job, progress: Any = None) -> tuple[byt
     logger = complaints.logger(library)
     builder = trt.Builder(logger)
     model = Path(job.model).read_bytes()
+    if job.plugins is not None:
+        define_plugins(job.plugins, job.sm)
     network = parse(library, builder, logger, model)
     config = builder.create_builder_config()
     # float32 stands where half precision was too little: TF32 would be half precision again.
@@ -131,7 +136,8 @@ def main(arguments: list[str]) -> int:
     """Runs one job; 0 when it is done, 1 when it was refused."""
     started = time.monotonic()
     raw = json.loads(Path(arguments[0]).read_text("utf-8"))
-    job = Job(**raw)
+    sizes = raw.pop("plugins")
+    job = Job(**raw, plugins=None if sizes is None else PluginSizes(**sizes))
     try:
         library = load(job.runtime)
         plan, facts = compile_graph(library, job, _monitor(library))

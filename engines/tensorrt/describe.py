@@ -15,6 +15,7 @@ from lineside.engines.graph.builder import Array
 from lineside.engines.graph.decoder import describe_decoder
 from lineside.engines.graph.dialects.given import Rounding
 from lineside.engines.graph.dialects.tensorrt import TensorRtDialect
+from lineside.engines.graph.dialects.tensorrt_plugins import TensorRtPluginDialect, refusal
 from lineside.engines.graph.fed import FedGraph, Shelf, WeightSource
 from lineside.engines.graph.vision import describe_vision
 from lineside.engines.positions import vision_positions
@@ -39,6 +40,13 @@ def dialects_for(library: Library, config: TextConfig, rounding: Rounding = "sto
     products that it is made of are fused into the same kernel (docs/tensorrt.md).
     """
     vision = TensorRtDialect(exact_kind="float16", rounding=rounding)
+    if library.takes_plugins and refusal(config) is None:
+        return Dialects(
+            step=TensorRtPluginDialect(call="step", rounding=rounding),
+            prefill=TensorRtPluginDialect(call="prefill", rounding=rounding),
+            vision=vision,
+            plugins=True,
+        )
     return Dialects(
         step=TensorRtDialect(call="step", rounding=rounding),
         prefill=TensorRtDialect(call="prefill", rounding=rounding, attention="products"),
