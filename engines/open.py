@@ -1,10 +1,11 @@
 """Opening an engine: from a bundle to a session that answers.
 
-The one place that knows bundles, runtimes and sessions at once.
+Knows bundles and sessions; which runtimes there are, and how they load graphs, is in `runtimes.py`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -14,27 +15,25 @@ from lineside.engines.answering.generate import Generator
 from lineside.engines.answering.pictures import PictureShelf
 from lineside.engines.answering.plans import Planner
 from lineside.engines.answering.reading import PromptReader
+from lineside.engines.answering.runtime import Decoder
 from lineside.engines.answering.session import EngineSession, SessionParts
 from lineside.engines.base import EngineInfo
 from lineside.engines.bundle import Bundle, open_bundle
 from lineside.engines.chat import ChatTemplate, PromptWriter
 from lineside.engines.config import ModelConfig, parse_config
-from lineside.engines.errors import DamagedBundle, IncompatibleBundle, UnsupportedModel
+from lineside.engines.errors import DamagedBundle, IncompatibleBundle, RuntimeMissing, UnsupportedModel
 from lineside.engines.familiarity import FILE_NAME, FamiliarityStats, load_stats
 from lineside.engines.grammar import GrammarCompiler
-from lineside.engines.manifest import OnnxBuild
-from lineside.engines.memory import free_bytes, memory_need
-from lineside.engines.onnxruntime.graphs import DecoderGraph, VisionGraph
-from lineside.engines.onnxruntime.providers import open_session
 from lineside.engines.pixels import PatchMaker, read_numbers
 from lineside.engines.positions import TextRotary
 from lineside.engines.prefixes import PrefixTree
+from lineside.engines.runtimes import Runtime, candidates
 from lineside.engines.signing import TrustPolicy, policy_of
 
 DEFAULT_CONTEXT = 4096
 SNAPSHOT_BYTES = 256 << 20
 PICTURE_BYTES = 64 << 20
-TINY_BYTES = 32 << 20
+_LOG = logging.getLogger("lineside.engines")
 _END_WORDS = ("<|im_end|>", "<|endoftext|>")
 
 
@@ -63,8 +62,8 @@ class Engine:
     ) -> EngineSession:
         """Verifies a bundle (folder or `.lsengine`) and opens it.
 
-        `runtime`: `auto`, `onnxruntime` or `onnxruntime-cuda`. `threads`: cores a call may use; None takes
-        what was measured to be best: one for an engine of a few megabytes, else all.
+        `runtime`: `auto` or one of `runtimes.RUNTIMES`. `threads`: cores a call may use on the processor;
+        None takes what was measured to be best: one for an engine of a few megabytes, else all.
         `context_tokens`: room for prompt, pictures and answer, at most what the bundle allows; None takes the
         bundle's number, but no more than 4096, because memory grows with it. `snapshot_bytes`: memory for
         states that prompts share (fixed words, pictures asked about again), `picture_bytes`: for what the
@@ -79,70 +78,79 @@ class Engine:
             IncompatibleBundle: this software or machine cannot run it; the message says what can be done.
         """
         policy = trust if trust is not None else policy_of(os.environ)
-        verified = open_bundle(bundle, cache if cache is not None else default_cache(), policy.admit)
-        chosen = _runtime(verified, runtime)
-        context = _context(verified, context_tokens)
-        need = memory_need(verified)
-        need.check(verified.manifest.name, context, free_bytes())
-        build = verified.manifest.onnx
-        assert build is not None
-        config = _config(verified)
-        tokenizer = _tokenizer(verified)
-        threads = threads or _threads(verified.path(build.decoder).parent)
-        decoder = DecoderGraph(open_session(verified.path(build.decoder), chosen, threads))
+        cache = cache if cache is not None else default_cache()
+        verified = open_bundle(bundle, cache, policy.admit)
+        last: IncompatibleBundle | None = None
+        for choice in candidates(verified, runtime, cache):
+            try:
+                return assemble(
+                    verified,
+                    choice,
+                    threads=threads,
+                    context_tokens=context_tokens,
+                    snapshot_bytes=snapshot_bytes,
+                    picture_bytes=picture_bytes,
+                )
+            except RuntimeMissing as error:
+                _LOG.warning("%s is not used: %s", choice.name, error)
+                last = error
+        assert last is not None
+        raise last
+
+
+def assemble(
+    bundle: Bundle,
+    runtime: Runtime,
+    *,
+    threads: int | None = None,
+    context_tokens: int | None = None,
+    snapshot_bytes: int = SNAPSHOT_BYTES,
+    picture_bytes: int = PICTURE_BYTES,
+) -> EngineSession:
+    """A session of a verified bundle on one runtime. Arguments and errors are those of `Engine.open`."""
+    manifest = bundle.manifest
+    context = _context(bundle, context_tokens)
+    config = _config(bundle)
+    tokenizer = _tokenizer(bundle)
+    maker = _patch_maker(bundle, config)
+    need = runtime.check_room(bundle, context)
+    loaded = runtime.load(bundle, config, context, threads)
+    try:
+        decoder = loaded.decoder
         _check_sizes(config, decoder, tokenizer)
         rope = config.text.rope
         rotary = TextRotary(rope.rotary_dim, rope.theta, rope.sections)
         states = decoder.states(1, context)
-        writer = PromptWriter(ChatTemplate(verified.text("chat_template.jinja")), tokenizer, config.tokens)
+        writer = PromptWriter(ChatTemplate(bundle.text("chat_template.jinja")), tokenizer, config.tokens)
         ends = _end_tokens(config, tokenizer)
         compiler = GrammarCompiler(tokenizer.to_str(), decoder.vocabulary, ends)
-        patches, vision = _vision(verified, build, config, chosen, threads)
-        manifest = verified.manifest
+        sees = maker is not None and loaded.vision is not None
         info = EngineInfo(
             name=manifest.name,
             version=manifest.version,
             digest=manifest.digest,
-            runtime=chosen,
+            runtime=runtime.name,
             precision=manifest.precision,
             licence=manifest.licence,
             context_tokens=context,
             is_demo=manifest.is_demo,
             scope=None if manifest.scope is None else tuple(one.instruction for one in manifest.scope),
             card=manifest.card,
-            memory_bytes=need.total(context),
+            memory_bytes=max(need, loaded.device_bytes),
         )
         parts = SessionParts(
-            vision=vision,
-            pictures=None if patches is None else PictureShelf(picture_bytes, patches),
+            vision=loaded.vision if sees else None,
+            pictures=PictureShelf(picture_bytes, maker) if sees and maker is not None else None,
             planner=Planner(writer, compiler, decoder, rotary, states),
             reader=PromptReader(states, PrefixTree(snapshot_bytes)),
             generator=Generator(decoder, states, rotary, tokenizer, ends),
             scope=manifest.scope,
-            familiarity=_familiarity(verified),
+            familiarity=_familiarity(bundle),
         )
-        return EngineSession(info, parts)
-
-
-def _threads(graphs: Path) -> int | None:
-    """One for a tiny engine, whose calls are over before a second thread has woken (docs/performance.md)."""
-    size = sum(path.stat().st_size for path in graphs.iterdir() if path.is_file())
-    return 1 if size < TINY_BYTES else None
-
-
-def _runtime(bundle: Bundle, wanted: str) -> str:
-    build = bundle.manifest.onnx
-    if build is None:
-        raise IncompatibleBundle(
-            f"{bundle.manifest.name} has builds for {', '.join(bundle.manifest.runtimes)} only and none for "
-            "onnx: build the engine again with `lineside engine build`"
-        )
-    if build.dialect != "onnxruntime":
-        raise IncompatibleBundle(
-            f"the graphs of {bundle.manifest.name} are in the {build.dialect} dialect, which is for reading "
-            "and comparing: build the engine again in the onnxruntime dialect"
-        )
-    return "onnxruntime" if wanted == "auto" else wanted
+    except BaseException:
+        loaded.close()
+        raise
+    return EngineSession(info, parts, loaded.close)
 
 
 def _config(bundle: Bundle) -> ModelConfig:
@@ -159,14 +167,14 @@ def _tokenizer(bundle: Bundle) -> Tokenizer:
         raise DamagedBundle(f"tokenizer.json cannot be read: {error}") from error
 
 
-def _check_sizes(config: ModelConfig, decoder: DecoderGraph, tokenizer: Tokenizer) -> None:
+def _check_sizes(config: ModelConfig, decoder: Decoder, tokenizer: Tokenizer) -> None:
     for what, graph, wanted in (
         ("hidden size", decoder.hidden, config.text.hidden),
         ("rotary size", decoder.rotary_half * 2, config.text.rope.rotary_dim),
         ("vocabulary", decoder.vocabulary, config.text.vocab_size),
     ):
         if graph != wanted:
-            raise DamagedBundle(f"decoder.onnx has a {what} of {graph}, config.json says {wanted}")
+            raise DamagedBundle(f"the decoder has a {what} of {graph}, config.json says {wanted}")
     if tokenizer.get_vocab_size() > decoder.vocabulary:
         raise DamagedBundle("tokenizer.json has more tokens than the decoder knows")
 
@@ -182,11 +190,9 @@ def _context(bundle: Bundle, wanted: int | None) -> int:
     return wanted
 
 
-def _vision(
-    bundle: Bundle, build: OnnxBuild, config: ModelConfig, runtime: str, threads: int | None
-) -> tuple[PatchMaker | None, VisionGraph | None]:
-    if config.vision is None or build.vision is None:
-        return None, None
+def _patch_maker(bundle: Bundle, config: ModelConfig) -> PatchMaker | None:
+    if config.vision is None:
+        return None
     clip = "video_preprocessor_config.json"
     try:
         numbers = read_numbers(
@@ -197,9 +203,7 @@ def _vision(
     wanted = (config.vision.patch, config.vision.temporal_patch, config.vision.merge)
     if (numbers.patch, numbers.temporal_patch, numbers.merge) != wanted:
         raise DamagedBundle("preprocessor_config.json and config.json disagree about patch sizes")
-    return PatchMaker(numbers), VisionGraph(
-        open_session(bundle.path(build.vision), runtime, threads), config.vision
-    )
+    return PatchMaker(numbers)
 
 
 def _end_tokens(config: ModelConfig, tokenizer: Tokenizer) -> tuple[int, ...]:

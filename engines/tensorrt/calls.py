@@ -7,8 +7,10 @@ memory and an execution of its own. Knows plans and states; does not know prompt
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,23 @@ MOST_GRAPHS = 32
 Table = Callable[[Integers], NDArray[Any]]
 
 
+@dataclass(eq=False)
+class Turn:
+    """One of the two ways a call runs: which set of states it reads. All but `runs`: once it runs alone."""
+
+    runs: int = 0
+    execution: Execution | None = None
+    graph: Graph | None = None
+    into: Exchange | None = None
+    out: Exchange | None = None
+
+    def free(self) -> None:
+        """Gives up everything."""
+        for one in (self.graph, self.execution, self.into, self.out):
+            if one is not None:
+                one.free()
+
+
 @dataclass
 class Workshop:
     """What all calls of one decoder share. Their runs never overlap, so they share scratch and exchange.
@@ -45,8 +64,31 @@ class Workshop:
     scratch: Block
     into: Exchange
     out: Exchange
-    executions: dict[tuple[int, int], Execution]
+    executions: dict[tuple[int, int], Execution] = field(default_factory=dict)
     graphs: int = MOST_GRAPHS
+    alone: list[Turn] = field(default_factory=list)
+    # Calls end whenever the collector likes: what they had waits here until it may be freed.
+    ended: deque[Turn] = field(default_factory=deque)
+
+    def tidy(self) -> None:
+        """Frees what calls had that nobody refers to any more."""
+        while self.ended:
+            turn = self.ended.popleft()
+            if turn in self.alone:
+                self.alone.remove(turn)
+                turn.free()
+                self.graphs += 1
+
+    def close(self) -> None:
+        """Frees everything but blocks; nothing may run afterwards."""
+        for turn in self.alone:
+            turn.free()
+        for execution in self.executions.values():
+            execution.free()
+        for exchange in (self.into, self.out):
+            exchange.free()
+        self.alone.clear()
+        self.executions.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +99,6 @@ class Fit:
     profile: int
     number: int
     shapes: Mapping[str, tuple[int, ...]]
-
-
-@dataclass
-class _Turn:
-    """One of the two ways a call runs: which set of states it reads."""
-
-    runs: int = 0
-    execution: Execution | None = None
-    graph: Graph | None = None
-    into: Exchange | None = None
-    out: Exchange | None = None
 
 
 class DeviceCall:
@@ -114,7 +145,7 @@ class DeviceCall:
         self._out_parts, self._out_size = lay_out([(tensors[LOGITS], (rows, reads, vocabulary))])
         # What comes often is short, and worth a graph.
         self._may_capture = tokens <= CAPTURED_TOKENS
-        self._turns = (_Turn(), _Turn())
+        self._turns = (Turn(), Turn())
 
     def run(self) -> Floats:
         """Runs the tokens; gives logits [rows, reads, vocabulary], valid until the next run of any call."""
@@ -136,17 +167,6 @@ class DeviceCall:
         self._states.swap()
         return logits
 
-    def free(self) -> None:
-        """Gives up graphs and executions of its own."""
-        for turn in self._turns:
-            if turn.graph is not None:
-                turn.graph.free()
-            if turn.execution is not None:
-                turn.execution.free()
-            for exchange in (turn.into, turn.out):
-                if exchange is not None:
-                    exchange.free()
-
     def _run_directly(self) -> Floats:
         """With the executions and the exchange that all calls share."""
         workshop, fit = self._workshop, self._fit
@@ -160,24 +180,27 @@ class DeviceCall:
         self._bind(execution, workshop.into, workshop.out)
         return self._once(execution, workshop.into, workshop.out)
 
-    def _run_alone(self, turn: _Turn) -> Floats:
+    def _run_alone(self, turn: Turn) -> Floats:
         """By an execution and an exchange of its own: TensorRT wants a run in a shape before its capture."""
         workshop, fit = self._workshop, self._fit
+        workshop.tidy()
         workshop.graphs -= 1
+        workshop.alone.append(turn)
+        weakref.finalize(self, workshop.ended.append, turn).atexit = False
         turn.into = Exchange(workshop.blocks, self._in_size)
         turn.out = Exchange(workshop.blocks, self._out_size)
         turn.execution = fit.plan.execution(fit.profile, workshop.scratch.address)
         self._bind(turn.execution, turn.into, turn.out)
         return self._once(turn.execution, turn.into, turn.out)
 
-    def _captured(self, turn: _Turn, execution: Execution) -> Graph:
+    def _captured(self, turn: Turn, execution: Execution) -> Graph:
         assert turn.into is not None
         assert turn.out is not None
         with self._device.capture() as captured:
             self._queue(execution, turn.into, turn.out)
         return captured.graph
 
-    def _replay(self, turn: _Turn, graph: Graph) -> Floats:
+    def _replay(self, turn: Turn, graph: Graph) -> Floats:
         assert turn.into is not None
         assert turn.out is not None
         self._write(turn.into)

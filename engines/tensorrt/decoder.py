@@ -6,7 +6,6 @@ docs/engine-bundle.md, and inputs that are not among them are weights. Knows pla
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -76,7 +75,6 @@ class DeviceDecoder:
         self.most_tokens = max(most[1] for most, _ in ranges)
         self.layout = self._layout()
         self._no_pictures = np.zeros((1, self.hidden), np.float32)
-        self._calls: weakref.WeakSet[DeviceCall] = weakref.WeakSet()
         self._workshop = Workshop(
             blocks=blocks,
             weights=weights,
@@ -84,7 +82,6 @@ class DeviceDecoder:
             scratch=blocks.take(max(plan.scratch_bytes for plan in plans)),
             into=Exchange(blocks),
             out=Exchange(blocks),
-            executions={},
         )
 
     def row_bytes(self, tokens: int) -> int:
@@ -113,21 +110,13 @@ class DeviceDecoder:
         """
         embeds = self._no_pictures if image_embeds is None else image_embeds
         fit = self._fit(states, tokens, reads, len(embeds))
-        call = DeviceCall(
+        return DeviceCall(
             self._workshop, fit, states, tokens, reads, self.rotary_half, embeds, self.vocabulary
         )
-        self._calls.add(call)
-        return call
 
     def close(self) -> None:
         """Frees graphs, executions and plans. Memory is the blocks' to give back."""
-        for call in list(self._calls):
-            call.free()
-        for execution in self._workshop.executions.values():
-            execution.free()
-        self._workshop.executions.clear()
-        for exchange in (self._workshop.into, self._workshop.out):
-            exchange.free()
+        self._workshop.close()
         for plan in self._plans:
             plan.free()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_engine
 
-from lineside.engines import open as opening
+from lineside.engines import runtimes
 from lineside.engines.base import Choice, Prompt
 from lineside.engines.bundle import open_bundle
 from lineside.engines.errors import IncompatibleBundle, NotEnoughMemory
@@ -47,7 +47,7 @@ def test_an_engine_refuses_a_context_beyond_the_free_memory(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need = memory_need(open_bundle(bundle, tmp_path))
-    monkeypatch.setattr(opening, "free_bytes", lambda: need.total(64))
+    monkeypatch.setattr(runtimes, "free_bytes", lambda: need.total(64))
     with Engine.open(bundle, threads=1, context_tokens=64) as engine:
         assert engine.info.context_tokens == 64
     with pytest.raises(NotEnoughMemory, match="at most 64"):

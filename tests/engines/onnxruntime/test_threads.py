@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import lineside.engines.open as opening
+import lineside.engines.runtimes as runtimes
 from lineside.engines.base import EngineInfo
 from lineside.engines.open import Engine
 
@@ -23,7 +23,7 @@ def test_a_tiny_engine_takes_one_core_and_a_large_one_all(
     with Engine.open(bundle) as tiny:
         assert isinstance(tiny.info, EngineInfo)
         assert cores_of(tiny) == 1
-    monkeypatch.setattr(opening, "TINY_BYTES", 0)
+    monkeypatch.setattr(runtimes, "TINY_BYTES", 0)
     with Engine.open(bundle) as large:
         assert cores_of(large) == 0
 
