@@ -1,22 +1,29 @@
-"""What a request has at hand: the fleet, the reader's language and formats, the time.
+"""What a request has at hand: the database, the devices, the reader's language and formats, the time.
 
 The one place that knows where the application keeps them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 from typing import cast
 
-from flask import abort, current_app, request
+from flask import abort, current_app, g, request
+from sqlalchemy.orm import Session
 
 from lineside.dashboard.config import DashboardConfig
-from lineside.dashboard.devices.fleet import Fleet, FollowedDevice
+from lineside.dashboard.database.connection import Database
+from lineside.dashboard.database.fleet_tables import Device
+from lineside.dashboard.devices.doors import Door, Doors
+from lineside.dashboard.devices.recipes import RecipeCards
 from lineside.dashboard.live import LivePages
+from lineside.dashboard.people.rights import Person
 from lineside.dashboard.present import Presenter
+from lineside.dashboard.reading.devices import DeviceBook, address_of, place_of
 from lineside.dashboard.texts import DEFAULT_LANGUAGE, LANGUAGES
 
 EXTENSION = "lineside"
@@ -28,7 +35,10 @@ class Surroundings:
     """What `create_app` was given. `stopping` is set when the server is going down."""
 
     config: DashboardConfig
-    fleet: Fleet
+    database: Database
+    book: DeviceBook
+    doors: Doors
+    cards: RecipeCards
     now: Callable[[], datetime]
     stopping: Event
     live_pages: LivePages
@@ -39,17 +49,32 @@ def surroundings() -> Surroundings:
     return cast(Surroundings, current_app.extensions[EXTENSION])
 
 
-def fleet() -> Fleet:
-    """The followed devices."""
-    return surroundings().fleet
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A session that reads."""
+    with surroundings().database.reading() as session:
+        yield session
 
 
-def device_or_404(key: str) -> FollowedDevice:
-    """The device a path names, or the page that says there is none."""
-    found = fleet().find(key)
-    if found is None:
+@contextmanager
+def writing() -> Iterator[Session]:
+    """A session whose changes are kept when the block ends."""
+    with surroundings().database.writing() as session:
+        yield session
+
+
+def device_or_404(session: Session, key: str) -> Device:
+    """The device a path names, or the page that says there is none: also for who may not look at its line."""
+    found = surroundings().book.find(session, key)
+    who = cast(Person | None, g.get("person"))
+    if found is None or who is None or who.role_at(place_of(found)) is None:
         abort(404)
     return found
+
+
+def door_to(device: Device) -> Door:
+    """The way to a device."""
+    return surroundings().doors.to(address_of(device))
 
 
 def language() -> str:

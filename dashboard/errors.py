@@ -6,7 +6,20 @@ from flask import Flask, Response, render_template
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, SecurityError
 
-KNOWN = {404: "error_404", 405: "error_405", 400: "error_400"}
+KNOWN = {
+    400: "error_400",
+    401: "error_401",
+    403: "error_403",
+    404: "error_404",
+    405: "error_405",
+    429: "error_429",
+}
+HINTS = {
+    "error_401": "error_401_hint",
+    "error_403": "error_403_hint",
+    "error_404": "error_404_hint",
+    "error_500": "error_500_hint",
+}
 
 
 def page(status: int, key: str, hint: str, detail: str = "") -> tuple[str, int]:
@@ -24,5 +37,6 @@ def register(app: Flask) -> None:
             # An untrusted host name: nothing of ours, not even a link, is made for it.
             return Response("not this host\n", code, mimetype="text/plain")
         key = KNOWN.get(code, "error_500" if code >= 500 else "error_400")
-        hint = {"error_404": "error_404_hint", "error_500": "error_500_hint"}.get(key, "")
-        return page(code, key, hint)
+        if error.description == "csrf":
+            return page(code, "error_form", "error_form_hint")
+        return page(code, key, HINTS.get(key, ""))

@@ -1,7 +1,7 @@
 """Server-sent events: how a page stays live, and how many pages may.
 
 A client has a cursor, not a queue: each wake-up sends what is newer than the cursor out of the
-device's bounded memory, so a slow client holds no memory and a fast line is not sent part by part
+database, so a slow client holds no memory and a fast line is not sent part by part
 to a page that cannot draw so fast. A client that comes back names its cursor (Last-Event-ID).
 Knows nothing of HTML: what is sent comes from the functions it is given.
 """
@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lineside.dashboard.devices.memory import DeviceMemory, DeviceView, StationView
 from lineside.dashboard.devices.values import Result
+from lineside.dashboard.reading.views import DeviceView, StationView
 
 HEARTBEAT_S = 2.0
-SHORTEST_PAUSE_S = 0.15
-"""Between two sends to one client: about as fast as anybody can look."""
+LOOK_EVERY_S = 0.5
+"""Between two looks into the database for one client."""
 RETRY_MS = 1500
 STRIP = 50
 """Verdicts in a station's strip."""
@@ -60,30 +60,35 @@ def cursor_from(*candidates: str | None) -> int | None:
 
 
 def station_stream(
-    memory: DeviceMemory,
-    station: str,
+    look: Callable[[], tuple[DeviceView, StationView] | None],
     cursor: int | None,
     *,
     draw_results: Callable[[News, StationView, DeviceView], Mapping[str, object]],
     draw_now: Callable[[StationView, DeviceView], Mapping[str, object]],
     stopping: threading.Event,
+    pause_s: float = LOOK_EVERY_S,
 ) -> Iterator[str]:
-    """Events for one station's page until the client leaves or the server stops.
+    """Events for one station's page until the client leaves, the server stops or the device is removed.
 
-    `results` events carry the newest sequence as their id; `now` events follow at least every
-    HEARTBEAT_S and are how a page knows that somebody is still there.
+    `results` events carry the newest sequence as their id; `now` events follow when something came, and at
+    least every HEARTBEAT_S: they are how a page knows that somebody is still there.
     """
     yield f"retry: {RETRY_MS}\n\n"
+    quiet = HEARTBEAT_S
     while not stopping.is_set():
-        device = memory.view()
-        seen = memory.station_view(station)
+        found = look()
+        if found is None:
+            return
+        device, seen = found
         news = news_since(seen.results, cursor)
         if news.results:
             cursor = news.results[-1].sequence
             yield event("results", draw_results(news, seen, device), cursor)
-        yield event("now", draw_now(seen, device))
-        memory.wait_beyond(device.version, HEARTBEAT_S)
-        stopping.wait(SHORTEST_PAUSE_S)
+        if news.results or quiet >= HEARTBEAT_S:
+            yield event("now", draw_now(seen, device))
+            quiet = 0.0
+        stopping.wait(pause_s)
+        quiet += pause_s
 
 
 def overview_stream(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import grpc
 from flask import Blueprint, Response, abort
 
-from lineside.dashboard.current import device_or_404
+from lineside.dashboard.current import device_or_404, door_to, reading
 from lineside.dashboard.devices.channel import PictureRefused
 from lineside.dashboard.devices.evidence import EVIDENCE_ID
 from lineside.dashboard.devices.values import Picture
+from lineside.dashboard.people.rights import Role, needs
 
 blueprint = Blueprint("pictures", __name__)
 
@@ -16,26 +17,30 @@ GONE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION)
 
 
 @blueprint.get("/devices/<device>/evidence/<evidence_id>")
+@needs(Role.VIEWER)
 def evidence(device: str, evidence_id: str) -> Response:
     """A stored picture; it never changes, so a browser may keep it."""
-    found = device_or_404(device)
+    with reading() as session:
+        found = device_or_404(session, device)
     if not EVIDENCE_ID.fullmatch(evidence_id):
         abort(404)
     try:
-        picture = found.evidence.get(evidence_id)
+        picture = door_to(found).evidence.get(evidence_id)
     except (grpc.RpcError, PictureRefused) as error:
         return _refusal(error)
     return _answer(picture, "private, max-age=86400, immutable")
 
 
 @blueprint.get("/devices/<device>/cameras/<camera>/frame")
+@needs(Role.VIEWER)
 def frame(device: str, camera: str) -> Response:
     """A camera's newest frame, with its age in milliseconds when it was fetched."""
-    found = device_or_404(device)
-    if camera not in {c.camera for c in found.memory.view().cameras}:
+    with reading() as session:
+        found = device_or_404(session, device)
+    if camera not in {c["camera"] for c in found.cameras}:
         abort(404)
     try:
-        picture = found.frames.newest(camera)
+        picture = door_to(found).frames.newest(camera)
     except (grpc.RpcError, PictureRefused) as error:
         return _refusal(error)
     response = _answer(picture, "no-store")

@@ -34,8 +34,19 @@ def chromium_path() -> str | None:
     return None
 
 
-def take(url: str, out: Path, name: str, sizes: list[str], schemes: list[str], language: str) -> list[Path]:
+def take(
+    url: str,
+    out: Path,
+    name: str,
+    sizes: list[str],
+    schemes: list[str],
+    language: str,
+    *,
+    sign_in: str | None = None,
+) -> list[Path]:
     """Writes `NAME-SIZE-SCHEME.png` for each size and scheme into `out` and gives the paths.
+
+    `sign_in`: a sign-in link, opened once before all pictures.
 
     Raises:
         click.ClickException: there is no Chromium, or no Playwright.
@@ -51,6 +62,12 @@ def take(url: str, out: Path, name: str, sizes: list[str], schemes: list[str], l
     paths = []
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=executable, args=list(CHROMIUM_ARGUMENTS))
+        entered = browser.new_context(locale=language)
+        if sign_in is not None:
+            page = entered.new_page()
+            page.goto(sign_in, wait_until="commit")
+            page.close()
+        known = entered.storage_state()
         for size in sizes:
             width, height = SIZES[size]
             for scheme in schemes:
@@ -58,6 +75,7 @@ def take(url: str, out: Path, name: str, sizes: list[str], schemes: list[str], l
                     viewport={"width": width, "height": height},
                     color_scheme="dark" if scheme == "dark" else "light",
                     locale=language,
+                    storage_state=known,
                 )
                 # A live page never becomes idle: the stream stays open.
                 page.goto(url, wait_until="load")
@@ -81,11 +99,20 @@ def take(url: str, out: Path, name: str, sizes: list[str], schemes: list[str], l
     "--scheme", "schemes", type=click.Choice(["light", "dark"]), multiple=True, default=("light", "dark")
 )
 @click.option("--language", default="en", show_default=True)
+@click.option(
+    "--sign-in", metavar="LINK", help="A sign-in link (`lineside dashboard user link`, or the demo's)."
+)
 def main(
-    url: str, out: Path, name: str, sizes: tuple[str, ...], schemes: tuple[str, ...], language: str
+    url: str,
+    out: Path,
+    name: str,
+    sizes: tuple[str, ...],
+    schemes: tuple[str, ...],
+    language: str,
+    sign_in: str | None,
 ) -> None:
     """Take pictures of a page at the sizes people use it in."""
-    for path in take(url, out, name, list(sizes), list(schemes), language):
+    for path in take(url, out, name, list(sizes), list(schemes), language, sign_in=sign_in):
         click.echo(path)
 
 

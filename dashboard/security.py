@@ -16,7 +16,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "img-src 'self'",
         "connect-src 'self'",
         "base-uri 'none'",
-        "form-action 'none'",
+        "form-action 'self'",
         "frame-ancestors 'none'",
     )
 )
@@ -31,12 +31,14 @@ HEADERS = {
 }
 
 
-def harden(app: Flask) -> None:
+def harden(app: Flask, *, secure: bool) -> None:
     """Adds the headers to every answer, errors included; pages are never kept by caches."""
 
     @app.after_request
     def add_headers(response: Response) -> Response:
         for name, value in HEADERS.items():
             response.headers[name] = value
+        if secure:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         response.headers.setdefault("Cache-Control", "no-store")
         return response

@@ -1,11 +1,11 @@
-"""Runs the dashboard: one gunicorn process with threads, which follows the devices while it lives.
+"""Serves the pages: gunicorn with several processes and threads, which share nothing but the database.
 
-One process, because the last-known state is in its memory; threads, because every live page holds
-one. On SIGTERM or SIGINT the live pages end, the devices are let go of, and the process ends.
+Threads, because every live page holds one. On SIGTERM or SIGINT the live pages end, then the processes.
 """
 
 from __future__ import annotations
 
+import ssl
 import threading
 from types import FrameType
 from typing import cast
@@ -16,7 +16,8 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from lineside.dashboard.app import MOST_LIVE_PAGES, create_app
 from lineside.dashboard.config import DashboardConfig
-from lineside.dashboard.devices.fleet import Fleet
+from lineside.dashboard.current import EXTENSION
+from lineside.dashboard.database.connection import Database, read_url
 from lineside.dashboard.logs import ServerLogger
 
 THREADS = MOST_LIVE_PAGES + 16
@@ -44,14 +45,15 @@ class DashboardServer(BaseApplication):
     def __init__(self, config: DashboardConfig) -> None:
         self.dashboard_config = config
         self.stopping = threading.Event()
-        self.fleet: Fleet | None = None
+        self._made: Flask | None = None
         super().__init__()  # type: ignore[no-untyped-call]  # gunicorn is untyped
 
     def load_config(self) -> None:
         """What gunicorn is told; nothing comes from its own files or environment."""
+        config = self.dashboard_config
         settings = {
-            "bind": [str(self.dashboard_config.listen)],
-            "workers": 1,
+            "bind": [str(config.listen)],
+            "workers": config.workers,
             "threads": THREADS,
             "worker_class": f"{__name__}.{LiveWorker.__name__}",
             "logger_class": f"{ServerLogger.__module__}.{ServerLogger.__name__}",
@@ -59,12 +61,18 @@ class DashboardServer(BaseApplication):
             "timeout": 60,
             "keepalive": 15,
             "proc_name": "lineside-dashboard",
-            # Nobody stands in front of a loopback address: no header may rewrite who asks.
+            # Who asks and over what is read by the application, and only behind a proxy that was named.
             "forwarded_allow_ips": "",
             # A second way in that nobody uses (only newer versions have it).
             "control_socket_disable": True,
             "worker_exit": lambda _arbiter, _worker: self.close(),
         }
+        if config.tls is not None:
+            settings |= {
+                "certfile": str(config.tls.certificate),
+                "keyfile": str(config.tls.key),
+                "ssl_context": lambda _config, default: _modern(default()),
+            }
         known = self.cfg
         if known is None:
             raise RuntimeError("gunicorn has not made its configuration")
@@ -73,13 +81,20 @@ class DashboardServer(BaseApplication):
                 known.set(name, value)
 
     def load(self) -> Flask:
-        """Called in the worker process: gRPC must not be used before a fork."""
-        self.fleet = Fleet(self.dashboard_config)
-        self.fleet.open()
-        return create_app(self.dashboard_config, self.fleet, stopping=self.stopping)
+        """Called in the worker process: neither gRPC nor a database connection survives a fork."""
+        database = Database(read_url(self.dashboard_config.database))
+        self._made = create_app(self.dashboard_config, database, stopping=self.stopping)
+        return self._made
 
     def close(self) -> None:
-        """Lets go of the devices."""
-        if self.fleet is not None:
-            self.fleet.close()
-            self.fleet = None
+        """Lets go of devices and database."""
+        if self._made is not None:
+            surroundings = self._made.extensions[EXTENSION]
+            surroundings.doors.close()
+            surroundings.database.close()
+            self._made = None
+
+
+def _modern(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,78 +1,55 @@
-"""The live wall: one station large, or all stations as rows. First for the operator and the passer-by.
+"""The live wall: one station large. First for the operator and the passer-by.
 
-Draws what the followed devices' memories hold; asks no device anything itself.
+Draws what the database holds; asks no device anything itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from flask import Blueprint, Response, abort, render_template, request, stream_with_context
 
 from lineside.dashboard import present
-from lineside.dashboard.current import device_or_404, fleet, presenter, surroundings
-from lineside.dashboard.devices.fleet import FollowedDevice
-from lineside.dashboard.devices.memory import DeviceView, StationView
-from lineside.dashboard.live import STRIP, News, cursor_from, news_since, overview_stream, station_stream
+from lineside.dashboard.cards import known_card
+from lineside.dashboard.current import device_or_404, presenter, reading, surroundings
+from lineside.dashboard.live import STRIP, News, cursor_from, news_since, station_stream
+from lineside.dashboard.people.rights import Role, needs
+from lineside.dashboard.reading.devices import StationReader, station_names
+from lineside.dashboard.reading.views import DeviceView, StationView
 
 blueprint = Blueprint("wall", __name__)
 
-OVERVIEW_EVERY_S = 1.0
 LATEST_NOT_OK = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One station of the overview; `station` is empty for a device without any."""
-
-    device: FollowedDevice
-    device_key: str
-    view: DeviceView
-    station: str
-    seen: StationView
-
-
-@blueprint.get("/")
-def index() -> str:
-    """All stations as rows; the one station itself where there is only one."""
-    places = [(d, s) for d in fleet().devices for s in d.memory.station_names()]
-    if len(places) == 1 and len(fleet().devices) == 1:
-        return _station_page(*places[0])
-    return render_template("wall/overview.html", rows=_rows(), **_row_words())
-
-
-@blueprint.get("/events")
-def overview_events() -> Response:
-    """The overview's rows, anew every second."""
-
-    def draw() -> Mapping[str, object]:
-        return {
-            "rows": render_template("wall/_rows.html", rows=_rows(), **_row_words()),
-            "clock": presenter().clock(surroundings().now()),
-        }
-
-    return _stream(overview_stream(draw, OVERVIEW_EVERY_S, surroundings().stopping))
+def _reader(device: str, station: str) -> StationReader:
+    """For the station that a path names, or the page that says there is none."""
+    with reading() as session:
+        row = device_or_404(session, device)
+        if row.heard_at is not None and station not in station_names(session, row.id):
+            abort(404)
+        return StationReader(surroundings().book, surroundings().database, row.id, station)
 
 
 @blueprint.get("/stations/<device>/<station>")
+@needs(Role.VIEWER)
 def station_page(device: str, station: str) -> str:
     """One station, large."""
-    found = device_or_404(device)
-    view = found.memory.view()
-    if view.device is not None and station not in found.memory.station_names():
+    found = _reader(device, station).look()
+    if found is None:
         abort(404)
-    return _station_page(found, station)
+    return render_template("wall/station.html", **_context(station, found[1], found[0]))
 
 
 @blueprint.get("/stations/<device>/<station>/events")
+@needs(Role.VIEWER)
 def station_events(device: str, station: str) -> Response:
     """One station's results and state as they come, after `Last-Event-ID` or `?after=`."""
-    found = device_or_404(device)
+    reader = _reader(device, station)
     cursor = cursor_from(request.headers.get("Last-Event-ID"), request.args.get("after"))
 
     def draw_results(news: News, seen: StationView, view: DeviceView) -> Mapping[str, object]:
-        context = _context(found, station, seen, view)
+        context = _context(station, seen, view)
         return {
             "reset": news.reset,
             "count": len(news.results),
@@ -82,7 +59,7 @@ def station_events(device: str, station: str) -> Response:
         }
 
     def draw_now(seen: StationView, view: DeviceView) -> Mapping[str, object]:
-        context = _context(found, station, seen, view)
+        context = _context(station, seen, view)
         return {
             "contact": view.contact.value,
             "banner": render_template("wall/_banner.html", **context),
@@ -91,10 +68,9 @@ def station_events(device: str, station: str) -> Response:
             "clock": presenter().clock(surroundings().now()),
         }
 
-    return _stream(
+    return stream(
         station_stream(
-            found.memory,
-            station,
+            reader.look,
             cursor,
             draw_results=draw_results,
             draw_now=draw_now,
@@ -103,19 +79,14 @@ def station_events(device: str, station: str) -> Response:
     )
 
 
-def _station_page(device: FollowedDevice, station: str) -> str:
-    view, seen = device.memory.view(), device.memory.station_view(station)
-    return render_template("wall/station.html", **_context(device, station, seen, view))
-
-
-def _context(device: FollowedDevice, station: str, seen: StationView, view: DeviceView) -> dict[str, object]:
+def _context(station: str, seen: StationView, view: DeviceView) -> dict[str, object]:
     """What the station's templates draw from."""
     newest = seen.results[-1] if seen.results else None
-    card = device.known_card(newest.recipe) if newest else None
+    card = known_card(newest.recipe) if newest else None
     state = view.station(station)
     cameras = state.cameras if state else ()
     return {
-        "device_key": fleet().key(device),
+        "device_key": view.key,
         "station": station,
         "view": view,
         "state": state,
@@ -132,25 +103,11 @@ def _context(device: FollowedDevice, station: str, seen: StationView, view: Devi
         "bad_among": len(seen.results),
         "counts": seen.counts,
         "strip": STRIP,
-        "places": [(fleet().key(d), s) for d in fleet().devices for s in d.memory.station_names()],
         "now": surroundings().now(),
     }
 
 
-def _rows() -> list[Row]:
-    rows = []
-    for device in fleet().devices:
-        key, view = fleet().key(device), device.memory.view()
-        for station in device.memory.station_names() or ("",):
-            rows.append(Row(device, key, view, station, device.memory.station_view(station)))
-    return rows
-
-
-def _row_words() -> dict[str, object]:
-    return {"age_of": present.age_of, "strip": STRIP, "now": surroundings().now()}
-
-
-def _stream(events: Iterator[str]) -> Response:
+def stream(events: Iterator[str]) -> Response:
     """The events as an answer that ends with its place given back; 503 when all places are taken."""
     places = surroundings().live_pages
     if not places.enter():

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from lineside.daemon.demo.broker import port_or_free
 from lineside.daemon.demo.console import show_summary, verdict_line
-from lineside.daemon.demo.run import CAMERA, DemoFailed, DemoPlan, RunningDemo, run
+from lineside.daemon.demo.run import CAMERA, DemoFailed, DemoPlan, RunningDemo, run, sign_in_link
 from lineside.daemon.demo.video import draw_line
 
 VIDEO_ENDINGS = {".avi", ".mp4", ".mkv", ".mov", ".webm", ".mjpeg", ".mjpg", ".ts"}
@@ -136,7 +136,8 @@ def _run(plan: DemoPlan, console: Console, headless: bool, timeout_s: float) -> 
             console.print(verdict_line(record), soft_wrap=True, highlight=False)
 
     def on_ready(demo: RunningDemo) -> None:
-        dashboard = f"dashboard {demo.dashboard_url} · " if demo.dashboard_url else ""
+        link = sign_in_link(demo, plan.folder)
+        dashboard = f"dashboard {link} (opens once; then {demo.dashboard_url}) · " if link else ""
         broker = f"MQTT {demo.broker.host}:{demo.broker.port} ({demo.broker.kind})"
         where = f"{dashboard}gRPC {demo.grpc_target} · {broker} · camera {CAMERA} · files in {plan.folder}"
         console.print(where, highlight=False, soft_wrap=True)

@@ -33,6 +33,9 @@ from lineside.v1 import (
 
 STATION = "tray"
 CAMERA = "cam1"
+SIGN_IN_LINK = "sign-in-link"
+"""The file in the demonstration's folder with the link that opens the dashboard, once."""
+LINK_WITHIN_S = 40.0
 
 
 class DemoFailed(Exception):
@@ -98,7 +101,10 @@ def running_demo(plan: DemoPlan) -> Iterator[RunningDemo]:
         url = None
         if plan.with_dashboard:
             listen = f"127.0.0.1:{plan.dashboard_port}"
-            arguments = ["dashboard", "--device", target, "--listen", listen]
+            database = f"sqlite:///{plan.folder / 'dashboard.db'}"
+            link = plan.folder / SIGN_IN_LINK
+            arguments = ["dashboard", "--device", target, "--listen", listen, "--database", database]
+            arguments += ["--workers", "1", "--sign-in-link-to", str(link)]
             stack.enter_context(process("dashboard", arguments, plan.folder))
             url = f"http://{listen}/"
         yield RunningDemo(broker, target, url, settings, daemon)
@@ -164,6 +170,19 @@ def run(
         )
         on_done(demo, summary)
         return summary
+
+
+def sign_in_link(demo: RunningDemo, folder: Path) -> str | None:
+    """The link that opens the dashboard without a password, once; its plain address where none was made."""
+    if demo.dashboard_url is None:
+        return None
+    deadline = time.monotonic() + LINK_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            return (folder / SIGN_IN_LINK).read_text().strip()
+        except FileNotFoundError:
+            time.sleep(0.1)
+    return demo.dashboard_url
 
 
 class LineWatch:

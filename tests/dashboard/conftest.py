@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC
@@ -14,12 +15,21 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from lineside.dashboard.app import create_app
+from lineside.dashboard.clock import utc_now
 from lineside.dashboard.config import Address, DashboardConfig
+from lineside.dashboard.current import EXTENSION
 from lineside.dashboard.database.connection import Database
-from lineside.dashboard.devices.fleet import Fleet
-from lineside.dashboard.devices.memory import Contact
+from lineside.dashboard.database.fleet_tables import Device
+from lineside.dashboard.database.result_tables import Result
+from lineside.dashboard.ingest.owner import Owner
+from lineside.dashboard.people import accounts, sessions
+from lineside.dashboard.people.guard import COOKIE
+from lineside.dashboard.people.rights import Role
+from lineside.dashboard.reading.devices import DeviceBook
+from lineside.dashboard.reading.views import Contact
 
 PATIENCE_S = 40.0
 
@@ -72,35 +82,79 @@ def config_for(*devices: Any, silent_after_s: float = 1.0) -> DashboardConfig:
         timezone=UTC,
         silent_after_s=silent_after_s,
         probe_every_s=0.2,
+        sample_ok=0.0,
     )
 
 
-@pytest.fixture
-def follow() -> Iterator[Callable[..., Fleet]]:
-    """Follows devices; stops when the test ends."""
-    fleets: list[Fleet] = []
+class Followed:
+    """A database that a follower fills, in a thread of this process; `stop` ends it as a stop would."""
 
-    def start(*devices: Any, silent_after_s: float = 1.0) -> Fleet:
-        fleet = Fleet(config_for(*devices, silent_after_s=silent_after_s))
-        fleets.append(fleet)
-        fleet.open()
-        for followed, real in zip(fleet.devices, devices, strict=True):
+    def __init__(self, database: Database, config: DashboardConfig) -> None:
+        self.database, self.config = database, config
+        self.book = DeviceBook(database, config, utc_now)
+        self._stopping = threading.Event()
+        owner = Owner(database, config)
+        self._thread = threading.Thread(target=owner.run, args=(self._stopping,), name="owner-under-test")
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def contact(self, device: str) -> Contact:
+        with self.database.reading() as session:
+            row = self.book.find(session, device)
+            return self.book.view(session, row).contact if row is not None else Contact.NEVER
+
+    def sequences(self, device: str = "edge-07", history: int = 1) -> list[int]:
+        """What is stored of a device, in the order of storing."""
+        with self.database.reading() as session:
+            found = select(Result.sequence).join(Device, Device.id == Result.device_id)
+            wanted = found.where(Device.device == device, Result.history == history).order_by(Result.id)
+            return list(session.scalars(wanted))
+
+
+@pytest.fixture
+def follow(sqlite_files: Any) -> Iterator[Callable[..., Followed]]:
+    """Follows devices; stops when the test ends."""
+    made: list[Followed] = []
+
+    def start(*devices: Any, silent_after_s: float = 1.0, database: Database | None = None) -> Followed:
+        database = database or Database(sqlite_files.migrated())
+        followed = Followed(database, config_for(*devices, silent_after_s=silent_after_s))
+        made.append(followed)
+        for real in devices:
             if real._alive:
-                wait_until(lambda f=followed: f.memory.view().contact is Contact.LIVE, "the device is live")
-        return fleet
+                last = real._stored[-1].sequence if real._stored else 0
+                wait_until(lambda r=real: followed.contact(r.device_id) is Contact.LIVE, "the device is live")
+                wait_until(
+                    lambda r=real, n=last: (followed.sequences(r.device_id) or [0])[-1] >= n,
+                    "its results came",
+                )
+        return followed
 
     yield start
-    for fleet in fleets:
-        fleet.close()
+    for followed in made:
+        followed.stop()
+        followed.database.close()
+
+
+def signed_in(app: Flask, role: Role | None = Role.ADMIN, name: str = "ana") -> str:
+    """The token of a new session of a user, who is made."""
+    surroundings = app.extensions[EXTENSION]
+    at = surroundings.now()
+    with surroundings.database.writing() as session:
+        user = accounts.find(session, name) or accounts.add(session, name, role, None, by="test", at=at)
+        return sessions.begin(session, user, "127.0.0.1", at)
 
 
 @pytest.fixture
-def app_for(follow: Callable[..., Fleet]) -> Callable[..., Flask]:
-    """The dashboard over devices."""
+def app_for(follow: Callable[..., Followed]) -> Callable[..., Flask]:
+    """The dashboard over devices that are followed."""
 
     def make_app(*devices: Any, silent_after_s: float = 1.0, **options: Any) -> Flask:
-        fleet = follow(*devices, silent_after_s=silent_after_s)
-        app = create_app(config_for(*devices, silent_after_s=silent_after_s), fleet, **options)
+        followed = follow(*devices, silent_after_s=silent_after_s)
+        app = create_app(followed.config, followed.database, **options)
         app.testing = True
         return app
 
@@ -108,9 +162,23 @@ def app_for(follow: Callable[..., Fleet]) -> Callable[..., Flask]:
 
 
 @pytest.fixture
-def client_for(app_for: Callable[..., Flask]) -> Callable[..., FlaskClient]:
-    """A browser without scripts."""
-    return lambda *devices, **options: app_for(*devices, **options).test_client()
+def client_of() -> Callable[..., FlaskClient]:
+    """A browser without scripts, signed in."""
+
+    def make_client(app: Flask, role: Role | None = Role.ADMIN, name: str = "ana") -> FlaskClient:
+        client = app.test_client()
+        client.set_cookie(COOKIE, signed_in(app, role, name))
+        return client
+
+    return make_client
+
+
+@pytest.fixture
+def client_for(
+    app_for: Callable[..., Flask], client_of: Callable[..., FlaskClient]
+) -> Callable[..., FlaskClient]:
+    """As `client_of`, over devices."""
+    return lambda *devices, **options: client_of(app_for(*devices, **options))
 
 
 databases = load_beside("databases")

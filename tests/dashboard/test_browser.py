@@ -15,6 +15,9 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from lineside.dashboard.current import EXTENSION
+from lineside.dashboard.people import accounts, sessions
+from lineside.dashboard.people.guard import COOKIE
+from lineside.dashboard.people.rights import Role
 from lineside.dashboard.screenshots import CHROMIUM_ARGUMENTS, chromium_path, take
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -42,6 +45,29 @@ def served(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def link_for(app: Flask, url: str) -> str:
+    """A sign-in link, as the command line makes it."""
+    surroundings = app.extensions[EXTENSION]
+    at = surroundings.now()
+    with surroundings.database.writing() as session:
+        user = accounts.find(session, "ana") or accounts.add(
+            session, "ana", Role.ADMIN, None, by="test", at=at
+        )
+        return f"{url}/enter/{sessions.make_link(session, user, at)}"
+
+
+def enter(page: Any, app: Flask, url: str) -> None:
+    """Signs the page's browser in."""
+    surroundings = app.extensions[EXTENSION]
+    at = surroundings.now()
+    with surroundings.database.writing() as session:
+        user = accounts.find(session, "ana") or accounts.add(
+            session, "ana", Role.ADMIN, None, by="test", at=at
+        )
+        token = sessions.begin(session, user, "test", at)
+    page.context.add_cookies([{"name": COOKIE, "value": token, "url": url}])
 
 
 @dataclass
@@ -83,8 +109,10 @@ def test_verdicts_appear_as_they_fall_and_nothing_in_them_runs(
     device: Any, make: ModuleType, app_for: Callable[..., Flask], watched: Watched
 ) -> None:
     page = watched.page
-    with served(app_for(device, silent_after_s=20.0)) as url:
-        page.goto(f"{url}/", wait_until="load")
+    app = app_for(device, silent_after_s=20.0)
+    with served(app) as url:
+        enter(page, app, url)
+        page.goto(f"{url}/stations/edge-07/st1", wait_until="load")
         page.get_by_text("No part has been judged at st1 yet").wait_for()
         device.store(make.inspection(1), frame=make.JPEG)
         page.locator("#newest .verdict.ok").wait_for()
@@ -109,8 +137,10 @@ def test_hold_keeps_the_picture_and_then_catches_up(
 ) -> None:
     page = watched.page
     device.store(make.inspection(1), frame=make.JPEG)
-    with served(app_for(device, silent_after_s=20.0)) as url:
-        page.goto(f"{url}/", wait_until="load")
+    app = app_for(device, silent_after_s=20.0)
+    with served(app) as url:
+        enter(page, app, url)
+        page.goto(f"{url}/stations/edge-07/st1", wait_until="load")
         page.locator("#newest .verdict.ok").wait_for()
         page.keyboard.press("f")
         device.store(make.inspection(2, make.NOT_OK, label="cracked"))
@@ -135,8 +165,10 @@ def test_silence_of_the_device_and_of_the_dashboard_turn_the_page_grey_by_themse
 ) -> None:
     page = watched.page
     device.store(make.inspection(1), frame=make.JPEG)
-    with served(app_for(device, silent_after_s=3.0)) as url:
-        page.goto(f"{url}/", wait_until="load")
+    app = app_for(device, silent_after_s=3.0)
+    with served(app) as url:
+        enter(page, app, url)
+        page.goto(f"{url}/stations/edge-07/st1", wait_until="load")
         page.locator("body.live #newest .verdict.ok").wait_for()
         green = page.locator(".verdict").evaluate("e => getComputedStyle(e).backgroundColor")
         device.stop()
@@ -157,8 +189,10 @@ def test_the_page_works_without_scripts(
     device.store(make.inspection(1, make.NOT_OK, label="cracked"), frame=make.JPEG)
     context = browser.new_context(java_script_enabled=False, locale="en")
     page = context.new_page()
-    with served(app_for(device, silent_after_s=20.0)) as url:
-        page.goto(f"{url}/", wait_until="load")
+    app = app_for(device, silent_after_s=20.0)
+    with served(app) as url:
+        enter(page, app, url)
+        page.goto(f"{url}/stations/edge-07/st1", wait_until="load")
         assert "NG" in page.locator(".verdict").inner_text()
         assert not page.locator("#hold").is_visible()
         page.locator("#open-result").click()
@@ -171,10 +205,12 @@ def test_nothing_is_cut_off_sideways_at_any_size(
 ) -> None:
     part_id = "W" * 200
     device.store(make.inspection(1, make.NOT_OK, part_id=part_id, label="L" * 100), frame=make.JPEG)
-    with served(app_for(device, silent_after_s=20.0)) as url:
+    app = app_for(device, silent_after_s=20.0)
+    with served(app) as url:
         for width, height in ((1366, 768), (1920, 1080), (1024, 768), (600, 900)):
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.goto(f"{url}/", wait_until="load")
+            enter(page, app, url)
+            page.goto(f"{url}/stations/edge-07/st1", wait_until="load")
             assert width >= page.evaluate("document.documentElement.scrollWidth"), (width, height)
             page.close()
 
@@ -184,10 +220,14 @@ def test_one_command_takes_the_pictures(
 ) -> None:
     device.store(make.inspection(1), frame=make.JPEG)
     paths: list[Path] = []
-    with served(app_for(device, silent_after_s=20.0)) as url:
+    app = app_for(device, silent_after_s=20.0)
+    with served(app) as url:
+        link = link_for(app, url)
         # Playwright's synchronous interface allows one of its kind in a thread.
         taker = threading.Thread(
-            target=lambda: paths.extend(take(f"{url}/", tmp_path, "wall", ["desk"], ["light", "dark"], "en"))
+            target=lambda: paths.extend(
+                take(url, tmp_path, "wall", ["desk"], ["light", "dark"], "en", sign_in=link)
+            )
         )
         taker.start()
         taker.join()

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside.dashboard.devices import translate
-from lineside.dashboard.devices.memory import DeviceMemory
+from lineside.dashboard.devices.values import Counts
 from lineside.dashboard.live import STRIP, LivePages, cursor_from, event, news_since, station_stream
+from lineside.dashboard.reading.views import Contact, DeviceView, StationView
 from lineside.v1 import results_pb2
 
 
@@ -78,30 +79,39 @@ def test_a_cursor_is_a_number_or_nothing(words: str) -> None:
 
 
 def test_a_stream_ends_when_the_server_stops_and_resumes_at_the_cursor() -> None:
-    memory = DeviceMemory(now=lambda: datetime.now(UTC), monotonic=lambda: 0.0, zone=UTC, silent_after_s=8.0)
-    memory.begin(memory.new_history(), whole_day=True)
-    for n in range(1, 6):
-        memory.remember(result(n))
+    device = DeviceView("edge-07", Contact.LIVE, 0.0, "", None, (), (), datetime.now(UTC))
+    seen = StationView(tuple(result(n) for n in range(1, 6)), Counts())
     stopping = threading.Event()
 
-    def told(cursor: int | None) -> list[str]:
+    def told(cursor: int | None, events_heard: int = 3) -> list[str]:
         stopping.clear()
         events = station_stream(
-            memory,
-            "st1",
+            lambda: (device, seen),
             cursor,
             draw_results=lambda news, _seen, _device: {"ids": [r.sequence for r in news.results]},
             draw_now=lambda _seen, _device: {},
             stopping=stopping,
+            pause_s=0.0,
         )
-        heard = [next(events), next(events), next(events)]
+        heard = [next(events) for _ in range(events_heard)]
         stopping.set()
         assert list(events) == []
         return heard
 
     assert told(None)[1] == 'id: 5\nevent: results\ndata: {"ids": [1, 2, 3, 4, 5]}\n\n'
     assert told(3)[1] == 'id: 5\nevent: results\ndata: {"ids": [4, 5]}\n\n'
-    assert told(5)[1].startswith("event: now\n")
+    assert told(5, 2)[1].startswith("event: now\n")
+
+
+def test_a_stream_ends_when_its_device_is_removed() -> None:
+    events = station_stream(
+        lambda: None,
+        None,
+        draw_results=lambda *_: {},
+        draw_now=lambda *_: {},
+        stopping=threading.Event(),
+    )
+    assert [each.split(":")[0] for each in events] == ["retry"]
 
 
 def test_live_pages_are_bounded() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import lineside.dashboard
-from lineside.dashboard.texts import ENGLISH, LANGUAGES
+from lineside.dashboard.texts import LANGUAGES, PAIRS, station
 from lineside.v1 import results_pb2
 
+ENGLISH = LANGUAGES["en"]
 TEMPLATES = Path(lineside.dashboard.__file__).parent / "templates"
 
 
@@ -30,7 +31,7 @@ def test_templates_ask_only_for_words_that_exist() -> None:
     asked = set()
     for template in TEMPLATES.rglob("*.html"):
         asked |= set(re.findall(r"\bt\(['\"](\w+)['\"]\s*[,)]", template.read_text()))
-        asked |= set(re.findall(r"p\.(?:before|after)\(['\"](\w+)['\"]", template.read_text()))
+        asked |= set(re.findall(r"p\.(?:before|after)\(['\"](\w+)['\"],", template.read_text()))
     assert len(asked) > 50
     assert set() == asked - set(ENGLISH)
 
@@ -45,3 +46,8 @@ def test_no_template_has_a_script_style_or_handler_inline() -> None:
         text = template.read_text()
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|\|safe|autoescape", text), template
         assert not re.search(r"<script(?![^>]*\bsrc=)", text), template
+
+
+def test_a_key_is_of_one_file_only() -> None:
+    keys = [key for words in (station.ENGLISH, *PAIRS) for key in words]
+    assert [key for key in keys if keys.count(key) > 1] == []

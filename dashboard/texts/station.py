@@ -1,14 +1,8 @@
-"""Every word a page shows, in every language, in one place.
-
-A language is added by one more column of the same keys (a test compares them). Placeholders are
-named; what is put into them is escaped by the template like any other value.
-"""
+"""Words of the station's page, of a result and of errors; and those that every page uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-DEFAULT_LANGUAGE = "en"
 
 ENGLISH: Mapping[str, str] = {
     "product": "Lineside",
@@ -336,10 +330,3 @@ GERMAN: Mapping[str, str] = {
     "decimal": ",",
     "thousands": ".",
 }
-
-LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "de": GERMAN}
-
-
-def text(language: str, key: str, **values: object) -> str:
-    """The words of `key` in `language`, with `values` put in. KeyError for a key that does not exist."""
-    return LANGUAGES[language][key].format(**values)

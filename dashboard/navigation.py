@@ -1,0 +1,28 @@
+"""The way through the dashboard: which pages stand at the top, in which order, for whom.
+
+A page that should stand there adds its line here, and its word to `texts`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lineside.dashboard.people.rights import Person, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page at the top: its endpoint, the key of its word, and the least role that finds it useful."""
+
+    endpoint: str
+    word: str
+    role: Role
+
+
+ENTRIES = (Entry("fleet.index", "nav_fleet", Role.VIEWER),)
+
+
+def entries(person: Person | None) -> list[Entry]:
+    """What a person is shown."""
+    best = person.best if person is not None else None
+    return [entry for entry in ENTRIES if best is not None and best >= entry.role]
