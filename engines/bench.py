@@ -15,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
+from lineside.engines.answering.runtime import Decoder
 from lineside.engines.base import Choice, Grammar, Image, Prompt
 from lineside.engines.bundle import Bundle, open_bundle
 from lineside.engines.config import parse_config
 from lineside.engines.errors import IncompatibleBundle
-from lineside.engines.onnxruntime.graphs import DecoderCall, DecoderGraph
-from lineside.engines.onnxruntime.providers import open_session
-from lineside.engines.onnxruntime.states import States
 from lineside.engines.open import Engine
 from lineside.engines.roofline import Roofline, measure_roofline
 from lineside.engines.roofline_devices import Device
 from lineside.engines.roofline_engines import cost_of, precision_of
 from lineside.engines.roofline_table import Bound, Work, bound
+from lineside.engines.runtimes import candidates, first_that_runs
 from lineside.engines.selftest import cases_of
 from lineside.engines.traffic import Traffic, read_traffic
 
@@ -35,7 +34,7 @@ _DECODE_STEPS = 16
 
 @dataclass(frozen=True, slots=True)
 class GraphFigures:
-    """Tokens a second of `decoder.onnx` alone: `prompt_tokens` at once, and one by one after them."""
+    """Tokens a second of the decoder alone: `prompt_tokens` at once, and one by one after them."""
 
     prompt_tokens: int
     load_s: float
@@ -116,7 +115,7 @@ def bench_engine(
             f"{bundle.manifest.name} takes {bundle.manifest.context_tokens} tokens: measure it with at most "
             f"{bundle.manifest.context_tokens - _DECODE_STEPS - 1} (--tokens)"
         )
-    graph = _graph_figures(bundle, build.decoder, runtime, threads, tokens, repeats)
+    graph = _graph_figures(bundle, cache, runtime, threads, tokens, repeats)
     inspection, stated = _inspections(path, cache, bundle, runtime, threads, image_size, repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     return BenchReport(
@@ -148,23 +147,36 @@ def sheet_bound(path: Path, cache: Path, device: Device, image_size: tuple[int, 
 
 
 def _graph_figures(
-    bundle: Bundle, decoder: str, runtime: str, threads: int | None, tokens: int, repeats: int
+    bundle: Bundle, cache: Path, runtime: str, threads: int | None, tokens: int, repeats: int
 ) -> GraphFigures:
+    config = parse_config(bundle.json("config.json"))
+    room = tokens + _DECODE_STEPS + 1
     started = time.perf_counter()
-    session = open_session(bundle.path(decoder), "onnxruntime" if runtime == "auto" else runtime, threads)
+    loaded = first_that_runs(
+        candidates(bundle, runtime, cache), lambda choice: choice.load(bundle, config, room, threads)
+    )
     load = time.perf_counter() - started
-    graph = DecoderGraph(session)
-    states = States(graph.layout, 1, tokens + _DECODE_STEPS + 1)
+    try:
+        return _measured(loaded.decoder, room, load, tokens, repeats)
+    finally:
+        loaded.close()
+
+
+def _measured(decoder: Decoder, room: int, load: float, tokens: int, repeats: int) -> GraphFigures:
+    states = decoder.states(1, room)
     numbers = np.random.default_rng(0)
-    prompt, step = (DecoderCall(graph, states, length, 1) for length in (tokens, 1))
-    for call in (prompt, step):
-        call.ids[:] = numbers.integers(0, graph.vocabulary, call.ids.shape)
+    places = range(0, tokens, decoder.most_tokens)
+    pieces = [decoder.call(states, min(decoder.most_tokens, tokens - at), 1) for at in places]
+    step = decoder.call(states, 1, 1)
+    for call in (*pieces, step):
+        call.ids[:] = numbers.integers(0, decoder.vocabulary, call.ids.shape)
         call.cos[:] = 1.0
+    for call, at in zip(pieces, places, strict=True):
+        call.past_length[:] = at
     prefill, decode = [], []
     for turn in range(repeats + 1):
         states.begin()
-        prompt.past_length[:] = 0
-        spent = _timed(prompt.run)
+        spent = _timed(lambda: [call.run() for call in pieces])
         steps = []
         for at in range(_DECODE_STEPS):
             step.past_length[:] = tokens + at

@@ -5,7 +5,6 @@ Knows bundles and sessions; which runtimes there are, and how they load graphs, 
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -21,19 +20,18 @@ from lineside.engines.base import EngineInfo
 from lineside.engines.bundle import Bundle, open_bundle
 from lineside.engines.chat import ChatTemplate, PromptWriter
 from lineside.engines.config import ModelConfig, parse_config
-from lineside.engines.errors import DamagedBundle, IncompatibleBundle, RuntimeMissing, UnsupportedModel
+from lineside.engines.errors import DamagedBundle, IncompatibleBundle, UnsupportedModel
 from lineside.engines.familiarity import FILE_NAME, FamiliarityStats, load_stats
 from lineside.engines.grammar import GrammarCompiler
 from lineside.engines.pixels import PatchMaker, read_numbers
 from lineside.engines.positions import TextRotary
 from lineside.engines.prefixes import PrefixTree
-from lineside.engines.runtimes import Runtime, candidates
+from lineside.engines.runtimes import Runtime, candidates, first_that_runs
 from lineside.engines.signing import TrustPolicy, policy_of
 
 DEFAULT_CONTEXT = 4096
 SNAPSHOT_BYTES = 256 << 20
 PICTURE_BYTES = 64 << 20
-_LOG = logging.getLogger("lineside.engines")
 _END_WORDS = ("<|im_end|>", "<|endoftext|>")
 
 
@@ -80,22 +78,17 @@ class Engine:
         policy = trust if trust is not None else policy_of(os.environ)
         cache = cache if cache is not None else default_cache()
         verified = open_bundle(bundle, cache, policy.admit)
-        last: IncompatibleBundle | None = None
-        for choice in candidates(verified, runtime, cache):
-            try:
-                return assemble(
-                    verified,
-                    choice,
-                    threads=threads,
-                    context_tokens=context_tokens,
-                    snapshot_bytes=snapshot_bytes,
-                    picture_bytes=picture_bytes,
-                )
-            except RuntimeMissing as error:
-                _LOG.warning("%s is not used: %s", choice.name, error)
-                last = error
-        assert last is not None
-        raise last
+        return first_that_runs(
+            candidates(verified, runtime, cache),
+            lambda choice: assemble(
+                verified,
+                choice,
+                threads=threads,
+                context_tokens=context_tokens,
+                snapshot_bytes=snapshot_bytes,
+                picture_bytes=picture_bytes,
+            ),
+        )
 
 
 def assemble(

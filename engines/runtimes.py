@@ -7,9 +7,11 @@ name. Knows bundles; does not know sessions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from lineside.engines.answering.runtime import Loaded
 from lineside.engines.bundle import Bundle
@@ -25,6 +27,7 @@ from lineside.engines.tensorrt.opening import has_builds, open_build
 AUTO = "auto"
 RUNTIMES = (CPU, CUDA, RTX, *COMPILED)
 TINY_BYTES = 32 << 20
+_LOG = logging.getLogger("lineside.engines")
 
 Load = Callable[[Bundle, ModelConfig, int, int | None], Loaded]
 """(bundle, its configuration, tokens of context, threads) → what answering needs."""
@@ -66,6 +69,24 @@ def candidates(bundle: Bundle, wanted: str, cache: Path) -> tuple[Runtime, ...]:
             f"or {RUNTIMES[-1]}"
         )
     return (_runtime(wanted, cache),)
+
+
+Given = TypeVar("Given")
+
+
+def first_that_runs(choices: Sequence[Runtime], attempt: Callable[[Runtime], Given]) -> Given:
+    """What `attempt` gives for the first runtime that this machine has; the log says why not for others.
+
+    Raises:
+        RuntimeMissing: it has none of them.
+    """
+    *others, last = choices
+    for choice in others:
+        try:
+            return attempt(choice)
+        except RuntimeMissing as error:
+            _LOG.warning("%s is not used: %s", choice.name, error)
+    return attempt(last)
 
 
 def _runtime(name: str, cache: Path) -> Runtime:

@@ -18,7 +18,10 @@ from lineside.engines.signing import TrustPolicy, policy_of, trust_policy
 BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of text.")
 RUNTIME = click.option(
-    "--runtime", default="auto", show_default=True, help="auto, onnxruntime or onnxruntime-cuda."
+    "--runtime",
+    default="auto",
+    show_default=True,
+    help="auto, onnxruntime (-cuda, -tensorrt-rtx), tensorrt or tensorrt-rtx.",
 )
 THREADS = click.option("--threads", type=click.IntRange(1), help="Cores to use; all by default.")
 TRUST = click.option(

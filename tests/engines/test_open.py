@@ -193,7 +193,6 @@ def test_a_narrow_engine_answers_what_it_was_trained_for(
             "'Is the cap ok\\?' \\(choice\\); 'How many\\?'",
         ),
         (Prompt("Is the cap ok?", "Really?"), Choice(("ok", "cracked")), "not trained for"),
-        (Prompt("", "Is the cap ok?"), Choice(("ok", "cracked")), "not trained for"),
         (Prompt("Is the cap ok?", raw=True), Choice(("ok", "cracked")), "not trained for"),
         (Prompt("Is the cap ok?"), Choice(("ok", "rusty")), "'rusty'.*It knows: ok, cracked"),
         (Prompt("Is the cap ok?"), Text("ok"), "as a choice, not as a text"),
