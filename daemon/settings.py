@@ -47,9 +47,9 @@ class EngineSettings(Strict):
     bundle: FilePath | None = Field(
         default=None, description="engine bundle, a folder or `.lsengine` file; null: the demo engine"
     )
-    runtime: Literal["auto", "onnxruntime", "tensorrt"] = Field(
-        default="auto", description="what runs the graphs"
-    )
+    runtime: Literal[
+        "auto", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt-rtx", "tensorrt", "tensorrt-rtx"
+    ] = Field(default="auto", description="what runs the graphs")
     threads: int = Field(
         default=0, ge=0, le=256, description="CPU threads of the engine; 0: as many as there are cores"
     )
