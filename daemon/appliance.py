@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,15 +21,24 @@ from lineside.daemon.engine_worker.client import EngineWorker
 from lineside.daemon.engine_worker.settings import WorkerState
 from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.inspection.inspect import engine_ref
-from lineside.daemon.ports import CameraState, DeviceState, NotReady, StationState, UnknownName
+from lineside.daemon.job_board import JobBoard
+from lineside.daemon.ports import (
+    CameraState,
+    Changed,
+    DeviceState,
+    NothingBefore,
+    NotReady,
+    StationState,
+    UnknownName,
+)
 from lineside.daemon.recipe_book import RecipeBook
+from lineside.daemon.requests import Requests, digest_of
 from lineside.daemon.settings import DeviceSettings
 from lineside.daemon.store.store import Store
 from lineside.daemon.unit import StationUnit
 from lineside.daemon.values import Frame, Picture, RecipeRef, Result, TriggerKind
 from lineside.daemon.yamlfile import BadFile
 
-REMEMBERED_REQUESTS = 10_000
 ENGINE_STATES = {
     WorkerState.STOPPED: "STARTING",
     WorkerState.STARTING: "STARTING",
@@ -37,28 +46,6 @@ ENGINE_STATES = {
     WorkerState.RESTARTING: "RESTARTING",
     WorkerState.FAILED: "FAILED",
 }
-
-
-class Requests:
-    """Remembers which result a `request_id` led to, so that a repeated call inspects once."""
-
-    def __init__(self, capacity: int = REMEMBERED_REQUESTS) -> None:
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._results: OrderedDict[tuple[str, str], str] = OrderedDict()
-
-    def once(self, station: str, request_id: str | None, act: Callable[[], str]) -> str:
-        """The result id of this request: the one it led to before, or what `act` gives now."""
-        if not request_id:
-            return act()
-        # Held while acting: two calls with one id at the same moment must not both inspect.
-        with self._lock:
-            known = self._results.get((station, request_id))
-            if known is None:
-                known = self._results[(station, request_id)] = act()
-                while len(self._results) > self._capacity:
-                    self._results.popitem(last=False)
-            return known
 
 
 class Appliance:
@@ -74,6 +61,8 @@ class Appliance:
         cameras: Sequence[CameraRunner],
         units: Sequence[StationUnit],
         recipes: RecipeBook,
+        requests: Requests,
+        jobs: JobBoard,
         consumers: Sequence[str],
         started_at: datetime,
     ) -> None:
@@ -86,7 +75,9 @@ class Appliance:
         self._recipes = recipes
         self._consumers = tuple(consumers)
         self._started_at = started_at
-        self._requests = Requests()
+        self._requests = requests
+        self._jobs = jobs
+        self._changing = threading.Lock()
         self._refused: Counter[str] = Counter()
         self._refused_lock = threading.Lock()
 
@@ -125,7 +116,14 @@ class Appliance:
 
     def stations(self) -> Sequence[StationState]:
         """Every station as seen now."""
-        return [unit.state() for unit in self._units.values()]
+        return [
+            dataclasses.replace(
+                unit.state(),
+                previous=self._recipes.previous(name),
+                job=job.job if (job := self._jobs.running(name)) is not None else "",
+            )
+            for name, unit in self._units.items()
+        ]
 
     def newest_frame(self, camera: str) -> Frame | None:
         """The newest frame of a camera; None before the first. Raises UnknownName."""
@@ -162,7 +160,7 @@ class Appliance:
                 trouble=unit.runner.trouble(),
             )
 
-        return self._requests.once(station, request_id, act)
+        return self._requests.once(station, request_id, digest_of(part_id, expected), act)
 
     def inspect_picture(
         self,
@@ -188,7 +186,7 @@ class Appliance:
                 at_line=False,
             )
 
-        return self._requests.once(station, request_id, act)
+        return self._requests.once(station, request_id, digest_of(part_id, expected, image.tobytes()), act)
 
     def refused_triggers(self) -> Mapping[str, int]:
         """Station → triggers that were refused because it could not judge."""
@@ -201,17 +199,50 @@ class Appliance:
 
     def select_recipe(self, station: str, recipe: str) -> RecipeRef:
         """Makes a recipe the station's active one, between two parts. Raises UnknownName, NotReady."""
+        return self.activate_recipe(station, recipe, None)[0]
+
+    def activate_recipe(
+        self, station: str, recipe: str, version: int | None, expects: RecipeRef | None = None
+    ) -> tuple[RecipeRef, RecipeRef]:
+        """Makes a recipe version a station's active one; gives it and the one before.
+
+        Raises:
+            UnknownName, NotReady: it cannot be; the one before goes on.
+            Changed: the station does not judge by what the caller expects.
+        """
         unit = self._unit(station)
-        try:
-            plan = self._recipes.plan(recipe)
-        except (BadFile, BadBaseline) as error:
-            raise NotReady(f"recipe '{recipe}' cannot be used: {error}") from error
-        ref = unit.select(plan)
-        self._recipes.remember(station, recipe)
-        return ref
+        # One change at a time: two callers who expect the same recipe must not both be right.
+        with self._changing:
+            before = unit.station.plan.ref
+            if expects is not None and expects != before:
+                raise Changed(
+                    f"station '{station}' judges by {before.name}@{before.version} by now: read it again"
+                )
+            try:
+                plan = self._recipes.plan(recipe, version)
+            except (BadFile, BadBaseline) as error:
+                raise NotReady(f"recipe '{recipe}' cannot be used: {error}") from error
+            ref = unit.select(plan)
+            self._recipes.remember(unit.settings, ref, before)
+            return ref, before
+
+    def roll_back_recipe(self, station: str, expects: RecipeRef | None = None) -> tuple[RecipeRef, RecipeRef]:
+        """Makes the version before active again. Raises as `activate_recipe` does, and NothingBefore."""
+        self._unit(station)
+        previous = self._recipes.previous(station)
+        if previous is None:
+            raise NothingBefore(f"station '{station}' has judged by no other recipe before")
+        return self.activate_recipe(station, previous.name, previous.version, expects)
+
+    def create_recipe(
+        self, text: str, baseline: bytes | None, goldens: Mapping[str, bytes]
+    ) -> tuple[RecipeRef, str]:
+        """Installs a recipe version. Raises BadFile, BadBaseline, VersionTaken."""
+        loaded = self._recipes.install(text, baseline, goldens)
+        return loaded.ref, loaded.text
 
     def recipes(self) -> Sequence[tuple[RecipeRef, str]]:
-        """Every installed recipe with its YAML text."""
+        """Every installed recipe version with its YAML text."""
         return self._recipes.all()
 
     def _camera(self, name: str) -> CameraRunner:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from lineside.daemon.admission import keep_certificates, rpc_options
 from lineside.daemon.appliance import Appliance
 from lineside.daemon.cameras.make import make_camera
 from lineside.daemon.cameras.recent import RecentFrames
@@ -31,6 +32,7 @@ from lineside.daemon.inspection.inspect import Inspector
 from lineside.daemon.inspection.part_numbers import PartNumbers
 from lineside.daemon.inspection.station import Station
 from lineside.daemon.inspection.watcher import Watcher
+from lineside.daemon.job_board import JobBoard
 from lineside.daemon.liveness import Pulse
 from lineside.daemon.metrics.families import SUBJECTS, Measured
 from lineside.daemon.metrics.latency import Latency
@@ -41,13 +43,16 @@ from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
 from lineside.daemon.reporting.reporter import MqttReporter
 from lineside.daemon.reporting.topics import Topics
-from lineside.daemon.rpc.options import RpcOptions
+from lineside.daemon.requests import Requests
+from lineside.daemon.rpc.desks import Desks
 from lineside.daemon.rpc.server import RpcServer
 from lineside.daemon.rpc.stored import StoredResults
 from lineside.daemon.settings import EngineSettings, MqttSettings, Settings, StationSettings
+from lineside.daemon.store.desk import Desk
 from lineside.daemon.store.errors import Alarm
 from lineside.daemon.store.store import Store
 from lineside.daemon.unit import WARM_S, StationUnit, frame_trigger
+from lineside.daemon.values import Intake
 from lineside.engines.signing import TrustPolicy, trust_policy
 
 LOG = structlog.get_logger("appliance")
@@ -113,6 +118,11 @@ def running(
         interrupted = store.recover(boot)
         if interrupted:
             LOG.warning("parts were interrupted", count=len(interrupted))
+        desk = Desk(store, clock)
+        requests = Requests(store.accept, desk.outcome)
+        jobs = JobBoard(desk)
+        jobs.open()
+        keep_certificates(settings, clock, stack)
         recipes = RecipeBook(settings.stations, Shelf(settings.device.data_dir / SHELF), store)
         recipes.open()
         engine = EngineWorker(worker_settings(settings.engine), clock)
@@ -120,7 +130,8 @@ def running(
         stack.callback(engine.close)
         latency = Latency()
         outputs = Outputs(settings.outputs, clock, alarms.told)
-        runners, units = _units(settings, clock, boot, store, engine, recipes, latency, outputs)
+        asked = Asked(requests.accept, jobs.values)
+        runners, units = _units(settings, clock, boot, store, engine, recipes, latency, outputs, asked)
         outputs.open({unit.station.name: unit.ready for unit in units})
         stack.callback(outputs.close)
         for unit in units:
@@ -134,10 +145,12 @@ def running(
             cameras=runners,
             units=units,
             recipes=recipes,
+            requests=requests,
+            jobs=jobs,
             consumers=(MQTT_CONSUMER,) if settings.mqtt is not None else (),
             started_at=clock.now(),
         )
-        rpc = RpcServer(appliance, StoredResults(store), clock, RpcOptions(address=settings.grpc.listen))
+        rpc = RpcServer(appliance, StoredResults(store), clock, rpc_options(settings), Desks(desk, jobs))
         rpc_port = rpc.open()
         stack.callback(rpc.close)
         reporter = _reporter(settings, appliance, store, clock, rpc_port)
@@ -161,6 +174,14 @@ def running(
             runner.start()
             stack.callback(runner.stop)
         yield Running(appliance, store, engine, tuple(units), rpc_port, reporter, metrics_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What comes with parts from outside: how they are accepted, and what a station's job says of them."""
+
+    accept: Callable[[Intake], Future[None]]
+    values: Callable[[str], Mapping[str, str]]
 
 
 class Alarms:
@@ -224,6 +245,7 @@ def _units(
     recipes: RecipeBook,
     latency: Latency,
     outputs: Outputs,
+    asked: Asked,
 ) -> tuple[list[CameraRunner], list[StationUnit]]:
     inspector = Inspector(engine, clock)
     cameras = {camera.id: make_camera(camera, clock) for camera in settings.cameras}
@@ -239,7 +261,7 @@ def _units(
             entry.camera,
             plan,
             inspector=inspector,
-            accept=store.accept,
+            accept=asked.accept,
             commit=latency.observing(store.commit),
             numbers=PartNumbers(entry.id, store.reserve_numbers),
             clock=clock,
@@ -247,6 +269,7 @@ def _units(
             lossless=camera.lossless,
             recent=recent[entry.id],
             outputs=outputs.of(entry.id),
+            standing=partial(asked.values, entry.id),
         )
         trigger, kind = frame_trigger(entry, plan)
         watcher = Watcher(

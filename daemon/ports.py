@@ -46,6 +46,8 @@ class StationState:
     not_ok: int
     not_decidable: int
     pending: int
+    previous: RecipeRef | None = None
+    job: str = ""  # that runs there
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,14 @@ class DeviceState:
 
 class NotReady(Exception):
     """The station cannot take a trigger now; the message says why and what to do."""
+
+
+class Changed(Exception):
+    """What the caller read before is no longer so; read it again."""
+
+
+class NothingBefore(Exception):
+    """There is nothing to roll back to."""
 
 
 class UnknownName(Exception):
@@ -130,5 +140,27 @@ class RunningAppliance(Protocol):
         ...
 
     def recipes(self) -> Sequence[tuple[RecipeRef, str]]:
-        """Every installed recipe with its YAML text."""
+        """Every installed recipe version with its YAML text."""
+        ...
+
+    def create_recipe(
+        self, text: str, baseline: bytes | None, goldens: Mapping[str, bytes]
+    ) -> tuple[RecipeRef, str]:
+        """Installs a recipe version. Raises BadFile, BadBaseline, VersionTaken."""
+        ...
+
+    def activate_recipe(
+        self, station: str, recipe: str, version: int | None, expects: RecipeRef | None = None
+    ) -> tuple[RecipeRef, RecipeRef]:
+        """Makes a recipe version a station's active one; gives it and the one before.
+
+        `expects`: the one the caller believes to be active; None: whichever is.
+
+        Raises:
+            UnknownName, NotReady, Changed.
+        """
+        ...
+
+    def roll_back_recipe(self, station: str, expects: RecipeRef | None = None) -> tuple[RecipeRef, RecipeRef]:
+        """Makes the version before active again. Raises UnknownName, NotReady, Changed, NothingBefore."""
         ...

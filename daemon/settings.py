@@ -197,17 +197,56 @@ class MqttSettings(Strict):
         return self
 
 
+class GrpcTlsSettings(Strict):
+    """Mutual TLS of the gRPC server: all three files, or none for those that `lineside enroll` brings."""
+
+    certificate: FilePath | None = Field(
+        default=None, description="this device's certificate chain; null: that of `lineside enroll`"
+    )
+    key: FilePath | None = Field(default=None, description="its private key, mode 0600")
+    client_ca: FilePath | None = Field(
+        default=None, description="the authority whose certificates let clients in"
+    )
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> GrpcTlsSettings:
+        if len({self.certificate is None, self.key is None, self.client_ca is None}) > 1:
+            raise located([((), "certificate, key and client_ca belong together: name all three or none")])
+        return self
+
+
 class GrpcSettings(Strict):
     """The gRPC server."""
 
     listen: str = Field(
         default="127.0.0.1:50051",
-        description="`host:port`, port 0 for any free one; plaintext, hence loopback only",
+        description="`host:port`, port 0 for any free one; without `tls` on loopback only",
+    )
+    tls: GrpcTlsSettings | None = Field(
+        default=None, description="mutual TLS; `{}` takes what `lineside enroll` brought; null: plaintext"
+    )
+    local_listen: str | None = Field(
+        default=None,
+        description="with `tls`: a second, plaintext address on loopback, or `unix:/path`; null: none",
+    )
+    local_role: Literal["viewer", "operator", "engineer", "admin"] = Field(
+        default="engineer", description="what a process of this machine may do without a certificate"
+    )
+    calls_per_s: float = Field(
+        default=200.0, ge=1, le=100_000, description="calls a second of one client; more are refused"
     )
 
     @model_validator(mode="after")
-    def _loopback(self) -> GrpcSettings:
-        _refuse_beyond_this_machine(self.listen, "this version's gRPC has no TLS")
+    def _plaintext_stays_here(self) -> GrpcSettings:
+        if self.tls is None:
+            step = "give `tls` (`lineside enroll` brings certificates; then `tls: {}`)"
+            _refuse_beyond_this_machine(self.listen, f"there is no `tls`; {step}")
+            if self.local_listen is not None:
+                raise located([(("local_listen",), "without `tls`, `listen` is local already")])
+        else:
+            _check_host_port(self.listen)
+        if self.local_listen is not None and not self.local_listen.startswith("unix:"):
+            _refuse_beyond_this_machine(self.local_listen, "it is plaintext", "local_listen")
         return self
 
 
@@ -225,13 +264,18 @@ class MetricsSettings(Strict):
         return self
 
 
-def _refuse_beyond_this_machine(listen: str, because: str) -> None:
+def _refuse_beyond_this_machine(listen: str, because: str, key: str = "listen") -> None:
+    host = _check_host_port(listen, key)
+    if not _is_loopback(host):
+        message = f"'{host}' is not loopback, and {because}: use 127.0.0.1 or a tunnel"
+        raise located([((key,), message)])
+
+
+def _check_host_port(listen: str, key: str = "listen") -> str:
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise located([(("listen",), f"must be host:port; here it is '{listen}'")])
-    if not _is_loopback(host.strip("[]")):
-        message = f"'{host}' is not loopback, and {because}: use 127.0.0.1 or a tunnel"
-        raise located([(("listen",), message)])
+        raise located([((key,), f"must be host:port; here it is '{listen}'")])
+    return host.strip("[]")
 
 
 def _is_loopback(host: str) -> bool:

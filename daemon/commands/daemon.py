@@ -17,6 +17,7 @@ from lineside.daemon.logs import configure
 from lineside.daemon.metrics.server import MetricsAddressTaken
 from lineside.daemon.notify import ServiceNotifier
 from lineside.daemon.recipe_book import load_plan
+from lineside.daemon.rpc.credentials import CredentialsUnusable
 from lineside.daemon.rpc.server import AddressTaken
 from lineside.daemon.service import tell_until
 from lineside.daemon.settings import Settings, load_settings
@@ -65,7 +66,7 @@ def daemon(config: Path, check: bool) -> None:
                 every_s=LOOK_EVERY_S,
             )
             notifier.stopping()
-    except (StoreError, AddressTaken, MetricsAddressTaken) as error:
+    except (StoreError, AddressTaken, CredentialsUnusable, MetricsAddressTaken) as error:
         click.echo(f"linesided cannot start: {error}", err=True)
         sys.exit(3)
 

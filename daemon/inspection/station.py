@@ -88,8 +88,11 @@ class Station:
         lossless: bool,
         recent: RecentFrames | None = None,
         outputs: StationOutputs = NO_OUTPUTS,
+        standing: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`recent`: the last seconds of its camera; None: clips cannot be judged here.
+
+        `standing`: what parts are compared with now, such as their job's lot; a part's own values go first.
 
         `outputs` act on each verdict the moment it is known, before the store is asked.
         """
@@ -106,6 +109,7 @@ class Station:
         self._recent = recent if recent is not None else RecentFrames()
         self._recent.keep(plan.clips)
         self._outputs = outputs
+        self._standing = standing
         self._jobs: queue.Queue[Job] = queue.Queue(LOSSLESS_QUEUE_SIZE if lossless else QUEUE_SIZE)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -176,7 +180,7 @@ class Station:
             boot_id=self._boot_id,
             frame_index=frame.index if frame is not None else None,
             recipe=plan.ref,
-            expected=dict(expected or {}),
+            expected={**self._standing(), **(expected or {})},
         )
         clips = {} if frame is None else {clip: self._recent.clip(frame, clip) for clip in plan.clips}
         job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), clips, at_line, trouble)

@@ -90,6 +90,10 @@ class Shelf:
             path.name for path in self._folder.iterdir() if path.is_dir() and self._versions(path.name)
         )
 
+    def versions(self, name: str) -> list[int]:
+        """The installed versions of a recipe, lowest first; none when it is not installed."""
+        return [version for version, _ in self._versions(name)] if name in self.names() else []
+
     def get(self, name: str, version: int | None = None) -> LoadedRecipe:
         """One version of a recipe; None means the highest.
 

@@ -201,7 +201,15 @@ def station(state: StationState, device: str) -> stations_pb2.Station:
         not_ok=state.not_ok,
         not_decidable=state.not_decidable,
         pending=state.pending,
+        etag=station_etag(state.recipe),
+        previous_recipe=recipe_ref(state.previous) if state.previous is not None else None,
+        job=child_name(device, "jobs", state.job) if state.job else "",
     )
+
+
+def station_etag(ref: RecipeRef) -> str:
+    """Changes whenever the recipe a station judges by does (RFC 9110: in quotes)."""
+    return f'"{ref.name}@{ref.version}-{ref.hash[:16]}"'
 
 
 def engine_state(name: str) -> devices_pb2.EngineState.ValueType:

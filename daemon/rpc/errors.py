@@ -16,9 +16,18 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from lineside.daemon.ports import NotReady, UnknownName
+from lineside.daemon.gates.baseline import BadBaseline
+from lineside.daemon.jobs import JobRefused
+from lineside.daemon.ports import Changed, NothingBefore, NotReady, UnknownName
+from lineside.daemon.recipes.shelf import VersionTaken
+from lineside.daemon.store.errors import StoreBusy, StoreClosed
+from lineside.daemon.store.requests import RequestReused
+from lineside.daemon.yamlfile import BadFile
 
 DOMAIN = "lineside"
+MOST_PROBLEMS = 50
+LONGEST_MESSAGE = 4000
+"""Status messages travel in HTTP/2 trailers, which are bounded."""
 _OURS = "/lineside.v1."
 _log = structlog.get_logger(__name__)
 
@@ -103,6 +112,51 @@ def stopping(**metadata: str) -> RpcFault:
     )
 
 
+def etag_mismatch(message: str) -> RpcFault:
+    """ABORTED: what the caller read before is no longer so (AIP-154)."""
+    return RpcFault(grpc.StatusCode.ABORTED, "ETAG_MISMATCH", f"{message}: read it again")
+
+
+def precondition(reason: str, message: str) -> RpcFault:
+    """FAILED_PRECONDITION that says what stands in the way."""
+    violation = error_details_pb2.PreconditionFailure.Violation(type=reason, description=message)
+    failure = error_details_pb2.PreconditionFailure(violations=[violation])
+    return RpcFault(grpc.StatusCode.FAILED_PRECONDITION, reason, message, details=(failure,))
+
+
+def bad_recipe(error: BadFile) -> RpcFault:
+    """INVALID_ARGUMENT with every problem of a recipe's text."""
+    violations = [
+        error_details_pb2.BadRequest.FieldViolation(
+            field="text", description=f"line {one.line}: {one.key}: {one.message}"
+        )
+        for one in error.problems[:MOST_PROBLEMS]
+    ]
+    return RpcFault(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "BAD_RECIPE",
+        str(error)[:LONGEST_MESSAGE],
+        metadata={"field": "text"},
+        details=(error_details_pb2.BadRequest(field_violations=violations),),
+    )
+
+
+def job_fault(refused: JobRefused) -> RpcFault:
+    """What a caller is told when a job cannot be changed as it asks."""
+    message = str(refused)
+    match refused.reason:
+        case "NOT_FOUND":
+            return not_found("Job", "", message)
+        case "ETAG_MISMATCH":
+            return RpcFault(grpc.StatusCode.ABORTED, refused.reason, message)
+        case "JOB_EXISTS":
+            return RpcFault(grpc.StatusCode.ALREADY_EXISTS, refused.reason, message)
+        case "TOO_MANY_JOBS":
+            return RpcFault(grpc.StatusCode.RESOURCE_EXHAUSTED, refused.reason, message)
+        case _:
+            return precondition(refused.reason, message)
+
+
 def fault_of(error: Exception) -> RpcFault:
     """The fault that a caller is told for an exception of the appliance."""
     match error:
@@ -111,12 +165,24 @@ def fault_of(error: Exception) -> RpcFault:
         case UnknownName():
             return not_found("Name", "", str(error))
         case NotReady():
-            failure = error_details_pb2.PreconditionFailure(
-                violations=[
-                    error_details_pb2.PreconditionFailure.Violation(type="NOT_READY", description=str(error))
-                ]
-            )
-            return RpcFault(grpc.StatusCode.FAILED_PRECONDITION, "NOT_READY", str(error), details=(failure,))
+            return precondition("NOT_READY", str(error))
+        case NothingBefore():
+            return precondition("NO_PREVIOUS", str(error))
+        case Changed():
+            return RpcFault(grpc.StatusCode.ABORTED, "ETAG_MISMATCH", str(error))
+        case BadFile():
+            return bad_recipe(error)
+        case BadBaseline():
+            return bad_field("baseline", str(error))
+        case VersionTaken():
+            return RpcFault(grpc.StatusCode.ALREADY_EXISTS, "VERSION_TAKEN", str(error))
+        case RequestReused():
+            return RpcFault(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED", str(error))
+        case JobRefused():
+            return job_fault(error)
+        case StoreBusy() | StoreClosed() | TimeoutError():
+            message = "the device's disk does not take it now: call again, with the same request_id"
+            return RpcFault(grpc.StatusCode.UNAVAILABLE, "STORE_BUSY", message)
         case _:
             # What went wrong inside goes to the log, not to the network.
             return RpcFault(

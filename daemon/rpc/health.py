@@ -14,7 +14,10 @@ from grpc_health.v1.health import OVERALL_HEALTH, HealthServicer
 
 from lineside.daemon.ports import RunningAppliance
 
-READING = ("lineside.v1.DeviceService", "lineside.v1.CameraService", "lineside.v1.RecipeService")
+READING = tuple(
+    f"lineside.v1.{name}"
+    for name in ("DeviceService", "CameraService", "RecipeService", "JobService", "ReviewService")
+)
 JUDGING = ("lineside.v1.InspectionService", "lineside.v1.StationService")
 LOOK_EVERY_S = 1.0
 _log = structlog.get_logger(__name__)

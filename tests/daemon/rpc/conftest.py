@@ -14,11 +14,23 @@ import numpy as np
 import pytest
 
 from lineside.daemon.clock import SystemClock
-from lineside.daemon.ports import CameraState, DeviceState, NotReady, StationState, UnknownName
+from lineside.daemon.job_board import JobBoard
+from lineside.daemon.ports import (
+    CameraState,
+    Changed,
+    DeviceState,
+    NothingBefore,
+    NotReady,
+    StationState,
+    UnknownName,
+)
+from lineside.daemon.recipes.load import parse_recipe
+from lineside.daemon.rpc.desks import Desks
 from lineside.daemon.rpc.options import RpcOptions
 from lineside.daemon.rpc.server import RpcServer
 from lineside.daemon.rpc.stored import StoredResults
 from lineside.daemon.store import Store
+from lineside.daemon.store.desk import Desk
 from lineside.daemon.values import (
     AskOutcome,
     EngineRef,
@@ -110,6 +122,9 @@ class Shelf:
         self.last_sequence = store.last_sequence
         self.wait_beyond = store.wait_beyond
         self.get = store.get
+        self.desk = Desk(store, SystemClock())
+        self.jobs = JobBoard(self.desk)
+        self.desks = Desks(self.desk, self.jobs)
 
     def add(self, result: Result, images: tuple[EvidenceImage, ...] = ()) -> Result:
         """Stores what the result says; the store must give it the sequence that the test means."""
@@ -141,6 +156,8 @@ class ApplianceDouble:
         self._held: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._active = {"st1": RECIPES[1][0], "st2": RECIPES[2][0]}
+        self._previous: dict[str, RecipeRef] = {}
+        self._recipes = list(RECIPES)
 
     def device(self) -> DeviceState:
         if self.broken:
@@ -181,6 +198,8 @@ class ApplianceDouble:
                 1,
                 1,
                 1,
+                previous=self._previous.get(name),
+                job=job.job if (job := self.results.jobs.running(name)) is not None else "",
             )
             for name, recipe in self._active.items()
         )
@@ -256,16 +275,38 @@ class ApplianceDouble:
         return found
 
     def select_recipe(self, station: str, recipe: str) -> RecipeRef:
-        newest = max(
-            (ref for ref, _ in RECIPES if ref.name == recipe), key=lambda ref: ref.version, default=None
-        )
-        if newest is None:
+        return self.activate_recipe(station, recipe, None)[0]
+
+    def activate_recipe(
+        self, station: str, recipe: str, version: int | None, expects: RecipeRef | None = None
+    ) -> tuple[RecipeRef, RecipeRef]:
+        fit = [ref for ref, _ in self._recipes if ref.name == recipe and version in {None, ref.version}]
+        if not fit:
             raise UnknownName(f"no recipe '{recipe}'")
-        self._active[station] = newest
-        return newest
+        before = self._active[station]
+        if expects not in {None, before}:
+            raise Changed(f"'{before.name}' by now")
+        now = self._active[station] = max(fit, key=lambda ref: ref.version)
+        if now != before:
+            self._previous[station] = before
+        return now, before
+
+    def roll_back_recipe(self, station: str, expects: RecipeRef | None = None) -> tuple[RecipeRef, RecipeRef]:
+        if station not in self._previous:
+            raise NothingBefore("no other recipe before")
+        before = self._previous[station]
+        return self.activate_recipe(station, before.name, before.version, expects)
+
+    def create_recipe(
+        self, text: str, baseline: bytes | None, goldens: Mapping[str, bytes]
+    ) -> tuple[RecipeRef, str]:
+        loaded = parse_recipe(text, "recipe")
+        if (loaded.ref, text) not in self._recipes:
+            self._recipes.append((loaded.ref, text))
+        return loaded.ref, text
 
     def recipes(self) -> Sequence[tuple[RecipeRef, str]]:
-        return RECIPES
+        return self._recipes
 
 
 @pytest.fixture
@@ -290,7 +331,9 @@ def serve(
     opened: list[tuple[RpcServer, grpc.Channel]] = []
 
     def start(**changes: object) -> tuple[RpcServer, grpc.Channel]:
-        server = RpcServer(appliance, results.reader, SystemClock(), replace(OPTIONS, **changes))  # type: ignore[arg-type]
+        server = RpcServer(
+            appliance, results.reader, SystemClock(), replace(OPTIONS, **changes), results.desks
+        )  # type: ignore[arg-type]
         port = server.open()
         # Plain channels: no proxy of this machine may come between, and no subchannel is shared.
         channel = grpc.insecure_channel(
