@@ -19,6 +19,7 @@ Bytes = NDArray[np.uint8]
 # How much of a block's span the integers cover: what is cut off at the ends may cost less than finer steps
 # win. Tried for 4 bits; with 8 bits the steps are fine enough.
 _SPANS = (1.0, 0.94, 0.88, 0.82)
+_AT_ONCE = 1 << 16  # values: few enough that all that is computed of them stays in the processor's caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,43 +97,54 @@ def rounded(rows: Floats, form: BlockForm) -> Floats:
 
 def _best(cut: Floats, form: BlockForm) -> tuple[Bytes, Floats, Bytes]:
     """(integers, scales, zero points) of blocks [n, blocks, block], over the spans tried."""
+    count, blocks, block = cut.shape
+    found = (
+        np.empty(cut.shape, np.uint8),
+        np.empty((count, blocks), np.float32),
+        np.empty((count, blocks), np.uint8),
+    )
+    rows = max(1, _AT_ONCE // max(blocks * block, 1))
+    for start in range(0, count, rows):
+        part = slice(start, start + rows)
+        _best_of_few(cut[part], form, found[0][part], found[1][part], found[2][part])
+    return found
+
+
+def _best_of_few(cut: Floats, form: BlockForm, integers: Bytes, scales: Floats, zeros: Bytes) -> None:
+    """As `_best`, into the arrays given."""
     top, middle = (1 << form.bits) - 1, 1 << (form.bits - 1)
     low, high = cut.min(axis=2), cut.max(axis=2)
     if form.zero_points:
         # Zero stays exact: padding and pruned weights must not become something.
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     widest = np.where(high > -low, high, low)
-    found: tuple[Bytes, Floats, Bytes] | None = None
-    least = np.empty(0)
+    least = np.full(low.shape, np.inf, np.float32)
+    steps, error = np.empty_like(cut), np.empty_like(cut)
     for span in _SPANS if form.bits == 4 else _SPANS[:1]:
         if form.zero_points:
-            scales = (high - low) * np.float32(span / top)
-            scales[scales == 0] = 1
-            zeros = np.clip(np.rint(-low * np.float32(span) / scales), 0, top)
+            scale = (high - low) * np.float32(span / top)
+            scale[scale == 0] = 1
+            zero = np.clip(np.rint(-low * np.float32(span) / scale), 0, top)
         else:
             # The larger end takes the integer that has no counterpart: one step more than symmetry gives.
-            scales = widest * np.float32(-span / middle)
-            scales[scales == 0] = 1
-            zeros = np.full(scales.shape, middle, np.float32)
+            scale = widest * np.float32(-span / middle)
+            scale[scale == 0] = 1
+            zero = np.full(scale.shape, middle, np.float32)
         # A scale so small that it is none in float32 would divide by nothing.
-        scales[np.abs(scales) < np.finfo(np.float32).tiny] = 1
-        exact = cut / scales[..., None]
-        exact += zeros[..., None]
-        integers = np.clip(np.rint(exact, out=exact), 0, top, out=exact)
-        error = integers - zeros[..., None]
-        error *= scales[..., None]
+        scale[np.abs(scale) < np.finfo(np.float32).tiny] = 1
+        np.divide(cut, scale[..., None], out=steps)
+        steps += zero[..., None]
+        np.rint(steps, out=steps)
+        np.minimum(np.maximum(steps, 0, out=steps), top, out=steps)
+        np.subtract(steps, zero[..., None], out=error)
+        error *= scale[..., None]
         error -= cut
         squared = np.einsum("nbk,nbk->nb", error, error)
-        if found is None:
-            found, least = (integers.astype(np.uint8), scales, zeros.astype(np.uint8)), squared
-            continue
-        better = squared < least
-        least = np.where(better, squared, least)
-        found[0][better] = integers[better].astype(np.uint8)
-        found[1][better] = scales[better]
-        found[2][better] = zeros[better].astype(np.uint8)
-    assert found is not None
-    return found
+        better = squared < least if span != _SPANS[0] else np.ones(least.shape, np.bool_)
+        np.copyto(least, squared, where=better)
+        np.copyto(integers, steps, where=better[..., None], casting="unsafe")
+        np.copyto(scales, scale, where=better)
+        np.copyto(zeros, zero, where=better, casting="unsafe")
 
 
 def _pairs(values: Bytes) -> Bytes:
