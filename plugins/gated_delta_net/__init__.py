@@ -36,7 +36,8 @@ in the activation's type with float32 sums; `chunks.py` has the formulas. prepar
 gates, a block per chunk and head. solve: each chunk's own triangular system, a block per chunk and value
 head. scan: the state from chunk to chunk in tensor-core registers, a block per value head, with the gated
 norm at its end. What is between the nodes are ordinary tensors (an ahead-of-time plugin has no workspace):
-2 (2 D + 64) bytes a token and value head from solve to scan. Its rounding is that of 16-bit operands; cut a
+2 (2 D + 64) bytes a token and value head from solve to scan. Its rounding is that of 16-bit operands, of
+which the state is one: in float16 it must stay below 65,504 (in a trained model it is far below). Cut a
 prompt at multiples of 64 to get the same bits.
 
 Limits kept: one launch a node, static shared memory below 48 KiB, no floating-point scalars. What was
