@@ -55,7 +55,7 @@ class EngineSettings(Strict):
     )
     look_ahead: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="look at the next question's picture while one is answered; auto: where a core is left",
+        description="look at the next question's picture while one is answered; auto: where a core is idle",
     )
     trust: FilePath | None = Field(
         default=Path("trust"),

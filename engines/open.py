@@ -130,6 +130,7 @@ def assemble(
             scope=None if manifest.scope is None else tuple(one.instruction for one in manifest.scope),
             card=manifest.card,
             memory_bytes=max(need, loaded.device_bytes),
+            threads=loaded.threads,
         )
         parts = SessionParts(
             vision=loaded.vision if sees else None,

@@ -117,7 +117,7 @@ def _load_graphs(bundle: Bundle, config: ModelConfig, runtime: str, threads: int
     vision = None
     if config.vision is not None and build.vision is not None:
         vision = VisionGraph(open_session(bundle.path(build.vision), runtime, threads), config.vision)
-    return Loaded(decoder, vision, lambda: None)
+    return Loaded(decoder, vision, lambda: None, threads=threads or 0)
 
 
 def _plans_runtime(name: Compiled, cache: Path) -> Runtime:

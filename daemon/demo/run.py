@@ -22,6 +22,7 @@ from lineside.daemon.demo.broker import RunningBroker, demo_broker, free_port
 from lineside.daemon.demo.listeners import BrokerListener, WatchListener
 from lineside.daemon.demo.summary import Heard, summarise
 from lineside.daemon.demo.truth import PartOnLine
+from lineside.daemon.engine_worker.messages import LookAhead
 from lineside.v1 import (
     cameras_pb2,
     cameras_pb2_grpc,
@@ -56,6 +57,7 @@ class DemoPlan:
     dashboard_port: int
     stop_after: int | None = None
     """Stop when so many parts were judged; None: when the source ends."""
+    look_ahead: LookAhead = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,10 @@ def write_settings(plan: DemoPlan, broker: RunningBroker, grpc_port: int) -> Pat
     path = plan.folder / "lineside.yaml"
     settings = {
         "device": {"id": "demo", "site": "demo-site", "area": "packing", "line": "line1", "data_dir": "data"},
-        "engine": {"bundle": str(plan.bundle) if plan.bundle is not None else None},
+        "engine": {
+            "bundle": str(plan.bundle) if plan.bundle is not None else None,
+            "look_ahead": plan.look_ahead,
+        },
         "cameras": [{"id": CAMERA, **plan.camera}],
         "stations": [{"id": STATION, "camera": CAMERA, "recipe": str(plan.recipe)}],
         "mqtt": {

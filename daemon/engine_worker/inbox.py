@@ -20,8 +20,8 @@ from lineside.engines.base import AnswersQuestions, EngineInfo, LooksAhead
 def pays(wanted: LookAhead, engine: AnswersQuestions) -> bool:
     """Whether to look ahead: where the engine can, and `auto` only where a core is left to do it on.
 
-    Measured (docs/performance.md): it nearly doubles a one-thread engine's pace beside an idle core, and
-    gains nothing where the decoder's threads have all cores already.
+    Measured (docs/performance.md): beside an idle core it nearly doubles a one-thread engine's pace; where
+    cameras and storage need that core, or the decoder's threads have all of them, it gains nothing.
     """
     if wanted == "off" or not isinstance(engine, LooksAhead):
         return False
@@ -29,7 +29,8 @@ def pays(wanted: LookAhead, engine: AnswersQuestions) -> bool:
 
 
 def _leaves_a_core(info: EngineInfo) -> bool:
-    return info.runtime == "onnxruntime" and 0 < info.threads < len(os.sched_getaffinity(0))
+    # One core for the answer, one for the look, one for everything else that the appliance does.
+    return info.runtime == "onnxruntime" and 0 < info.threads <= len(os.sched_getaffinity(0)) - 2
 
 
 class Inbox:

@@ -127,9 +127,13 @@ class Vision(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a runtime made of a bundle. `close`: ends it. `device_bytes`: of a device's own memory, or 0."""
+    """What a runtime made of a bundle. `close`: ends it. `device_bytes`: of a device's own memory, or 0.
+
+    `threads`: cores of this machine that a call takes; 0: all, or none to speak of.
+    """
 
     decoder: Decoder
     vision: Vision | None
     close: Callable[[], None]
     device_bytes: int = 0
+    threads: int = 0

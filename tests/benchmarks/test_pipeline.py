@@ -11,15 +11,19 @@ import platform
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
+from statistics import median
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
 from lineside.daemon.demo.run import DemoPlan, run
 from lineside.daemon.demo.summary import percentile
 from lineside.daemon.demo.video import DrawnLine, draw_line
+from lineside.daemon.engine_worker.messages import LookAhead
 
-PARTS = 90
+PARTS, ROUNDS = 90, 3
+MODES: tuple[LookAhead, ...] = ("off", "on")
 STAGES = {
     "queue": "waiting for the inspections before it",
     "crop_and_gates": "crops and image-quality gates",
@@ -45,10 +49,36 @@ def test_camera_to_verdict_by_stage(tmp_path: Path) -> None:
         assert (summary["parts_judged"], summary["missed"], summary["doubled"]) == (PARTS, 0, 0)
 
 
+@pytest.mark.timeout(3600)
+def test_looking_ahead(tmp_path: Path) -> None:
+    """The chain flat out with the engine process looking at the next question's picture, and without."""
+    line = draw_line(tmp_path, parts=PARTS, seed=21, good_share=0.8)
+    rows: list[tuple[str, dict[str, float]]] = []
+    # Turn about, so that what else the machine does falls on both.
+    for turn in range(ROUNDS):
+        for ahead in MODES:
+            summary, records = measured(line, tmp_path / f"{ahead}-{turn}", realtime=False, look_ahead=ahead)
+            assert (summary["parts_judged"], summary["missed"], summary["doubled"]) == (PARTS, 0, 0)
+            times = {
+                stage: float(percentiles(records, stage)[0]) for stage in ("engine", "trigger_to_verdict")
+            }
+            rows.append((ahead, {"parts a second": float(str(summary["parts_per_second"])), **times}))
+
+    shown = Table(
+        title=f"Looking ahead, flat out, medians of {ROUNDS} runs · {machine()}", title_justify="left"
+    )
+    for name in ("", "off", "on", "worth"):
+        shown.add_column(name, justify="right")
+    for what in rows[0][1]:
+        off, on = (median(run[what] for ahead, run in rows if ahead == wanted) for wanted in ("off", "on"))
+        shown.add_row(what, f"{off:.1f}", f"{on:.1f}", f"{on / off:.2f}×")
+    Console(width=118).print(shown)
+
+
 Measured = tuple[dict[str, object], list[Mapping[str, object]]]
 
 
-def measured(line: DrawnLine, folder: Path, *, realtime: bool) -> Measured:
+def measured(line: DrawnLine, folder: Path, *, realtime: bool, look_ahead: LookAhead = "auto") -> Measured:
     """One run of the real daemon over the line: the summary and every record."""
     folder.mkdir()
     records: list[Mapping[str, object]] = []
@@ -58,6 +88,7 @@ def measured(line: DrawnLine, folder: Path, *, realtime: bool) -> Measured:
             camera={"kind": "file", "path": str(line.video), "realtime": realtime},
             recipe=recipe,
             bundle=None,
+            look_ahead=look_ahead,
             parts=line.parts,
             reach=line.reach,
             with_dashboard=False,

@@ -85,16 +85,17 @@ def test_it_pays_only_for_an_engine_that_can_and_leaves_a_core(monkeypatch):
     can = AheadEngine(Path(), runtime="onnxruntime", threads=1)
     every = AheadEngine(Path(), runtime="onnxruntime", threads=None)
     cannot = ScriptedEngine(Path(), runtime="onnxruntime", threads=1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
 
     assert pays("auto", can)
     assert not pays("auto", every), "its decoder takes all cores"
     assert not pays("off", can)
     assert pays("on", every)
     assert not pays("on", cannot)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    assert not pays("auto", can), "no core is left"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert not pays("auto", can), "the second core is for cameras and storage"
+    assert pays("on", can)
     other = AheadEngine(Path(), runtime="onnxruntime", threads=1)
     other.info = replace(other.info, runtime="tensorrt")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     assert not pays("auto", other), "measured on the processor only"

@@ -31,3 +31,8 @@ def test_a_tiny_engine_takes_one_core_and_a_large_one_all(
 def test_what_is_asked_for_is_taken(bundle: Path) -> None:
     with Engine.open(bundle, threads=2) as engine:
         assert cores_of(engine) == 2
+
+
+def test_an_engine_says_how_many_cores_it_takes(bundle: Path) -> None:
+    with Engine.open(bundle) as tiny, Engine.open(bundle, threads=2) as two:
+        assert (tiny.info.threads, two.info.threads) == (1, 2)
