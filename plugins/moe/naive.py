@@ -26,7 +26,7 @@ def route(logits: NDArray[Any], chosen: int) -> tuple[Numbers, Floats]:
     undefined = ~np.isfinite(highest[:, 0])
     experts = np.argsort(-logits, axis=1, kind="stable")[:, :chosen].astype(np.int32)
     experts[undefined] = np.arange(chosen)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         likely = np.exp(np.take_along_axis(logits, experts, axis=1) - highest)
         weights = likely / likely.sum(axis=1, keepdims=True)
     weights[undefined] = np.nan
