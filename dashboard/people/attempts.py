@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import ceil
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as Transaction
@@ -30,7 +31,7 @@ def wait_s(session: Transaction, name: str, source: str, at: datetime) -> int:
             select(func.count(), func.min(SignInAttempt.at)).where(since, *what)
         ).one()
         if failed >= most and oldest is not None:
-            longest = max(longest, int((oldest + WINDOW - at).total_seconds()) + 1)
+            longest = max(longest, ceil((oldest + WINDOW - at).total_seconds()))
     return longest
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -55,11 +56,12 @@ def note(
 def verify(session: Session) -> Check:
     """Computes the chain anew: no row changed, none missing, none added, the end where it should be."""
     before, number = START, 0
-    for row in session.scalars(select(Audit).order_by(Audit.id).execution_options(yield_per=1000)):
-        number += 1
-        if row.id != number or row.prev_hash != before or row.row_hash != _seal(row):
-            return Check(number, row.id)
-        before = row.row_hash
+    with closing(session.scalars(select(Audit).order_by(Audit.id).execution_options(yield_per=1000))) as rows:
+        for row in rows:
+            number += 1
+            if row.id != number or row.prev_hash != before or row.row_hash != _seal(row):
+                return Check(number, row.id)
+            before = row.row_hash
     head = session.scalars(select(AuditHead).where(AuditHead.one == 1)).one()
     whole = (head.last_id, head.row_hash) == (number, before)
     return Check(number, None if whole else number + 1)

@@ -14,6 +14,8 @@ from lineside.dashboard.reading.views import Contact
 
 RECENT = 20
 FEWEST_NG = 3
+ALWAYS_NG = 5
+"""Of the last RECENT: a quarter is a concern however usual it has become."""
 SURPRISE = 0.001
 """How seldom so many NG among the last ones may come by chance before somebody should look."""
 LEAST_USUAL = 0.01
@@ -85,8 +87,8 @@ def concerns(seen: Seen) -> tuple[Concern, ...]:
 
 def unusual(ng: int, among: int, today: Counts) -> bool:
     """Whether so many NG among the last parts are more than today's earlier share explains."""
-    if ng < FEWEST_NG:
-        return False
+    if ng < FEWEST_NG or ng >= ALWAYS_NG:
+        return ng >= ALWAYS_NG
     before, ng_before = today.total - among, today.not_ok - ng
     usual = max(LEAST_USUAL, ng_before / before) if before > 0 and ng_before >= 0 else LEAST_USUAL
     return _at_least(ng, among, min(usual, 1.0)) < SURPRISE

@@ -18,8 +18,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "no_line": ("no line named", "ohne Linie"),
     "labels": ("Labels", "Gruppen"),
     "stations_n": ("{n} stations", "{n} Stationen"),
-    "drift_show": ("Show device columns", "Gerätespalten zeigen"),
-    "drift_hide": ("Hide device columns", "Gerätespalten ausblenden"),
+    "drift_show": ("Show devices instead of verdicts", "Geräte statt Urteile zeigen"),
+    "drift_hide": ("Show verdicts instead of devices", "Urteile statt Geräte zeigen"),
     "last_60": ("Last 60 verdicts", "Letzte 60 Urteile"),
     "strip_words": (
         "{n} verdicts: {ok} OK, {ng} NG, {review} Review",

@@ -233,3 +233,71 @@ def test_one_command_takes_the_pictures(
         taker.join()
     assert [p.name for p in paths] == ["wall-desk-light.png", "wall-desk-dark.png"]
     assert paths[0].read_bytes() != paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_used_by_everybody(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], browser: Any, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    stored = device.store(make.inspection(1, make.NOT_OK, label="cracked"), frame=make.JPEG)
+    device.stations["st1"].ready = False
+    app = app_for(device, silent_after_s=20.0)
+    page = browser.new_page(color_scheme=scheme, locale="en")
+    complaints = []
+    with served(app) as url:
+        paths = [
+            "/",
+            "/?more=1",
+            "/stations/edge-07/st1",
+            f"/results/{stored.result_id}",
+            "/account",
+            "/nowhere",
+        ]
+        for path in ["/sign-in", *paths]:
+            if path == "/":
+                enter(page, app, url)
+            page.goto(f"{url}{path}", wait_until="load")
+            # The page's own policy forbids every script but ours: axe comes in beside it.
+            found = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
+            assert len(found.response["passes"]) > 5, "axe looked at nothing"
+            complaints += [
+                (path, v["id"], [n["target"] for n in v["nodes"]]) for v in found.response["violations"]
+            ]
+        page.goto("about:blank")
+    page.close()
+    assert complaints == []
+
+
+def test_coming_in_and_a_lost_device_turning_grey_on_the_fleets_page(
+    device: Any, make: ModuleType, app_for: Callable[..., Flask], watched: Watched
+) -> None:
+    page = watched.page
+    device.store(make.inspection(1), frame=make.JPEG)
+    app = app_for(device, silent_after_s=3.0)
+    surroundings = app.extensions[EXTENSION]
+    with surroundings.database.writing() as session:
+        accounts.add(session, "ben", Role.VIEWER, "a fine long sentence", by="test", at=surroundings.now())
+    with served(app) as url:
+        page.goto(f"{url}/", wait_until="load")
+        page.get_by_label("Name").fill("ben")
+        page.get_by_label("Password").fill("not this sentence")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("alert").get_by_text("wrong").wait_for()
+        page.get_by_label("Password").fill("a fine long sentence")
+        page.keyboard.press("Enter")
+        page.locator("tr.live", has_text="st1").get_by_text("Ready").wait_for()
+        page.get_by_text("Nothing needs attention.").wait_for()
+        device.stop()
+        page.locator("tr.silent", has_text="st1").get_by_text("No word for").wait_for()
+        page.locator("#attention").get_by_text("No word for").wait_for()
+        assert page.locator("#rows .state.ok").count() == 0, "nothing is green that is not known to be"
+        device.start()
+        page.locator("tr.live", has_text="st1").get_by_text("Ready").wait_for()
+        page.locator("#rows").get_by_role("link", name="st1").click()
+        page.locator("#newest .verdict.ok").wait_for()
+        page.get_by_text("ben", exact=True).click()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("heading", name="Sign in").wait_for()
+        page.goto("about:blank")
+    assert [c for c in watched.complaints if "401" not in c] == []
