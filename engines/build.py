@@ -33,7 +33,7 @@ from lineside.engines.progress import CountedTensors, Progress
 from lineside.engines.quantise.blocks import Floats
 from lineside.engines.quantise.calibrate import calibrate
 from lineside.engines.quantise.forms import Choice, Precision, WeightForms
-from lineside.engines.room import check_room, machine_errors
+from lineside.engines.room import check_room, machine_errors, room_needed
 from lineside.engines.weights import Checkpoint, TensorSource, open_checkpoint
 
 DialectName = Literal["onnxruntime", "plain"]
@@ -168,7 +168,11 @@ def build_bundle(
     progress = progress or Progress()
     with machine_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        check_room(checkpoint, storage.precision, out)
+        needed = room_needed(
+            checkpoint, storage.precision, calibrate=calibration_images is not None, selftest=selftest
+        )
+        progress.forecast(str(needed))
+        check_room(needed, out)
         tensors: TensorSource = checkpoint if adapter is None else open_adapter(adapter, checkpoint)
         # Beside the result, not in the system's temporary folder: graphs may be larger than that holds.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:

@@ -14,6 +14,9 @@ from lineside.engines.weights import Checkpoint, TensorSource
 class Progress:
     """Whoever watches a build; this one does not."""
 
+    def forecast(self, words: str) -> None:
+        """What the build will take of disk and memory, before anything of it begins."""
+
     def stage(self, name: str, total_bytes: int) -> None:
         """A stage begins, of so many bytes; 0 where nobody knows how long it takes."""
 

@@ -9,16 +9,21 @@ import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from lineside.engines.archive import MAX_UNPACKED_BYTES, SUFFIX
 from lineside.engines.errors import EngineError
+from lineside.engines.memory import free_bytes, size_text
 from lineside.engines.quantise.forms import Precision
 from lineside.engines.weights import Checkpoint
 
 # About how many bits a weight takes in the end; an int4 model has 8-bit parts, and scales.
 _BITS_ABOUT: dict[Precision, float] = {"fp32": 32.0, "fp16": 16.5, "int8": 9.0, "int4": 5.5}
+_BUILDING_BYTES = 250 << 20  # Python, its libraries, and a few rows at a time: whatever the model's size
+_LOADED = 1.3  # of a loaded engine to its weights: matrices packed anew for the processor, states, work space
+_CALIBRATING = 2.5  # bytes a weight: 8 bits, packed anew, and what the model is shown
 
 
 class CannotBuild(EngineError):
@@ -51,24 +56,78 @@ def machine_errors(out: Path) -> Iterator[None]:
         raise
 
 
-def check_room(checkpoint: Checkpoint, precision: Precision, out: Path) -> None:
-    """Refuses at once what would fill the disk an hour later.
+@dataclass(frozen=True, slots=True)
+class RoomNeeded:
+    """Bytes that a build takes, about: of disk in all, and of memory in each of its steps.
+
+    `calibrating`, `testing`: 0 where the build does without.
+    """
+
+    bundle: int
+    disk: int
+    building: int
+    calibrating: int
+    testing: int
+
+    @property
+    def memory(self) -> int:
+        """Of the step that takes the most."""
+        return max(self.building, self.calibrating, self.testing)
+
+    def __str__(self) -> str:
+        steps = f"{size_text(self.building)} to build"
+        if self.calibrating:
+            steps += f", {size_text(self.calibrating)} to calibrate"
+        if self.testing:
+            steps += f", {size_text(self.testing)} for the self-test"
+        return f"about {size_text(self.disk)} of disk, half of it the bundle; memory: {steps}"
+
+
+def room_needed(
+    checkpoint: Checkpoint, precision: Precision, *, calibrate: bool, selftest: bool
+) -> RoomNeeded:
+    """The forecast for a build, from the checkpoint's sizes alone; factors measured (docs/engines.md)."""
+    weights = sum(prod(one.shape) for one in checkpoint.tensors.values())
+    bundle = int(weights * _BITS_ABOUT[precision] / 8)
+    # float16 weights are unfolded to float32 when they are loaded.
+    loaded = int(weights * _BITS_ABOUT["fp32" if precision == "fp16" else precision] / 8)
+    return RoomNeeded(
+        bundle=bundle,
+        disk=2 * bundle,
+        building=_BUILDING_BYTES,
+        calibrating=_BUILDING_BYTES + int(_CALIBRATING * weights) if calibrate else 0,
+        testing=_BUILDING_BYTES + int(_LOADED * loaded) if selftest else 0,
+    )
+
+
+def check_room(needed: RoomNeeded, out: Path) -> None:
+    """Refuses at once what would fill the disk or the memory an hour later.
 
     Raises:
         CannotBuild: too little is free, or an archive cannot hold so much.
     """
-    weights = sum(prod(one.shape) for one in checkpoint.tensors.values())
-    bundle = int(weights * _BITS_ABOUT[precision] / 8)
     free = shutil.disk_usage(out.parent).free
-    # Twice: the files, and the bundle that is made of them.
-    if 2 * bundle > free:
+    if needed.disk > free:
         raise CannotBuild(
-            f"building {out.name} takes about {2 * bundle / 1e9:.1f} GB of disk (half of it is the bundle), "
-            f"{free / 1e9:.1f} GB are free in {out.parent}: free some room, write elsewhere, or choose a "
+            f"building {out.name} takes about {size_text(needed.disk)} of disk (half of it is the bundle), "
+            f"{size_text(free)} are free in {out.parent}: free some room, write elsewhere, or choose a "
             "smaller --precision."
         )
-    if out.suffix == SUFFIX and bundle > MAX_UNPACKED_BYTES:
+    if out.suffix == SUFFIX and needed.bundle > MAX_UNPACKED_BYTES:
         raise CannotBuild(
-            f"an {SUFFIX} archive holds up to {MAX_UNPACKED_BYTES / 1e9:.0f} GB, this engine takes about "
-            f"{bundle / 1e9:.0f} GB: write a folder (-o NAME), or choose a smaller --precision."
+            f"an {SUFFIX} archive holds up to {size_text(MAX_UNPACKED_BYTES)}, this engine takes about "
+            f"{size_text(needed.bundle)}: write a folder (-o NAME), or choose a smaller --precision."
         )
+    memory = free_bytes()
+    if memory is None or needed.memory <= memory:
+        return
+    for step, takes, instead in (
+        ("calibrating runs the whole model at 8 bits and", needed.calibrating, "leave --calibrate out"),
+        ("the self-test loads the finished engine and", needed.testing, "add --no-selftest"),
+        ("building", needed.building, "close other programs"),
+    ):
+        if takes > memory:
+            raise CannotBuild(
+                f"{step} takes about {size_text(takes)} of memory, {size_text(memory)} are free: {instead}, "
+                "or build on a larger machine and copy the bundle."
+            )

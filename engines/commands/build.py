@@ -140,6 +140,10 @@ class _Watched(Progress):
         self._bar = bar
         self._task: TaskID | None = None
 
+    def forecast(self, words: str) -> None:
+        """Says it on stderr, bar or none: before an hour's work is the time to hear it."""
+        click.echo(f"needs {words}", err=True)
+
     def stage(self, name: str, total_bytes: int) -> None:
         """Starts a new bar; one without an end where nobody knows it."""
         self._close()

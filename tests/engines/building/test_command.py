@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from lineside.engines.base import Choice, Prompt
 from lineside.engines.bundle import open_bundle
 from lineside.engines.commands import engine
 from lineside.engines.open import Engine
+from lineside.engines.weights import open_checkpoint
 
 LICENCE = ("--licence", "Apache-2.0")
 
@@ -185,6 +188,50 @@ def test_too_little_room_is_told_before_anything_is_read(
     refused = run(source, "-o", tmp_path / "out", *LICENCE)
     assert refused.exit_code == 3
     assert "free some room" in refused.output
+
+
+def test_memory_is_told_before_the_work_and_refused_with_the_way_around_it(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that the machine cannot load is still built, streamed, without what loads it."""
+    checkpoint = open_checkpoint(source)
+    large = {name: replace(one, shape=(4096, *one.shape)) for name, one in checkpoint.tensors.items()}
+    needed = room.room_needed(
+        SimpleNamespace(tensors=large),  # type: ignore[arg-type]
+        "int4",
+        calibrate=True,
+        selftest=True,
+    )
+    assert needed.building < needed.testing < needed.calibrating
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    PIL.Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(pictures / "1.png")
+    monkeypatch.setattr(
+        building,
+        "room_needed",
+        lambda *_given, calibrate, selftest: replace(
+            needed,
+            disk=1,
+            calibrating=needed.calibrating if calibrate else 0,
+            testing=needed.testing if selftest else 0,
+        ),
+    )
+    monkeypatch.setattr(room, "free_bytes", lambda: needed.testing - 1)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    given = (source, "-o", tmp_path / "out", *LICENCE, "--precision", "int4")
+    both = run(*given, "--calibrate", pictures)
+    tested = run(*given)
+    assert (both.exit_code, tested.exit_code) == (3, 3)
+    assert "leave --calibrate out" in both.output
+    assert "add --no-selftest" in tested.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+    streamed = run(*given, "--no-selftest")
+    assert streamed.exit_code == 0, streamed.output
+    assert "needs about" in streamed.stderr
+    assert "to build" in streamed.stderr
+    assert "self-test" not in streamed.stderr
 
 
 def test_what_is_neither_a_folder_nor_a_model_is_refused(tmp_path: Path) -> None:
