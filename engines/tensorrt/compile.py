@@ -277,13 +277,12 @@ def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:
     shapes = shapes_of(graph.model.graph.input, work.wanted.sizes.ranges())
     file = f"{graph.name}.plan"
     with tempfile.TemporaryDirectory(prefix=".compiling-", dir=work.folder) as place:
-        model, plan, told = (Path(place) / name for name in ("graph.onnx", file, "job.json"))
+        model, plan = (Path(place) / name for name in ("graph.onnx", file))
         model.write_bytes(graph.model.SerializeToString())
         timing = work.root / "timing"
         plugins = plugin_sizes(work.config.text) if has_plugins(graph.model) else None
         job = Job(work.target.runtime, work.target.sm, str(model), str(plan), str(timing), shapes, plugins)
-        told.write_text(job.text(), "utf-8")
-        facts = _run(told, graph.name, watcher)
+        facts = compile_apart(job, graph.name, Path(place), watcher)
         plan.replace(work.folder / file)
     return CompiledGraph(
         file=file,
@@ -300,18 +299,25 @@ def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:
     )
 
 
-def _run(job: Path, name: str, watcher: Watcher) -> dict[str, Any]:
-    command = [sys.executable, "-m", "lineside.engines.tensorrt.compiler_process", str(job)]
+def compile_apart(job: Job, name: str, place: Path, watcher: Watcher) -> dict[str, Any]:
+    """What is known about a plan that another process made; `place`: a folder for the time of it.
+
+    Raises:
+        CannotCompile: the compiler refused the graph, or ended; in its own words where it had any.
+    """
+    told = place / "job.json"
+    told.write_text(job.text(), "utf-8")
+    command = [sys.executable, "-m", "lineside.engines.tensorrt.compiler_process", str(told)]
     with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True)
         said: dict[str, Any] = {}
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                said = _heard(line, watcher) or said
-        finally:
-            process.kill()
-            process.wait()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True) as process:
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    said = _heard(line, watcher) or said
+            except BaseException:
+                process.kill()  # whoever interrupts us does not want a compiler left behind
+                raise
         if "done" in said:
             return dict(said["done"])
         if "error" in said:

@@ -141,4 +141,6 @@ def has_plugins(model: onnx.ModelProto) -> bool:
 
 
 def _line(text: str) -> str:
-    return text.strip().splitlines()[-1] if "\n" in text.strip() else text.strip()
+    """What is worth reading of an error: not its name, and not that there is no GPU."""
+    lines = [one for one in text.strip().splitlines() if "catchCudaError" not in one]
+    return lines[-1] if lines else text.strip()

@@ -159,7 +159,7 @@ class TensorRtPluginDialect(TensorRtDialect):
         found = graph.source.table(table.values, table.shape)
         if isinstance(found, Dense):
             return TensorRtDialect.table_product(self, g, x, table)
-        return self._product(graph, x, found, table.values)
+        return self._product(graph, x, found, table.values, "BK")
 
     def experts(
         self, g: GraphBuilder, x: str, router_logits: str, weights: ExpertWeights, chosen: int, name: str
@@ -197,9 +197,10 @@ class TensorRtPluginDialect(TensorRtDialect):
             self._node(graph, f"moe_grouped_down{tail}", (between.name, *sorted_by, *down), (parts,), variant)
             taken = (parts.name, which.name, shares.name)
             self._node(graph, "moe_combine", taken, (y,), f"{self.kind}-{count}")
-        return graph.op("Reshape", graph.cast(y.name, "float32"), graph.op("Shape", x))
+        return self._rows_again(graph, graph.cast(y.name, "float32"), x, hidden)
 
-    def _product(self, g: FedGraph, x: str, found: Dense | Blocks, name: str) -> str:
+    def _product(self, g: FedGraph, x: str, found: Dense | Blocks, name: str, count: str = "BT") -> str:
+        """`count`: the name of how many rows x has in all."""
         if self.rounding != "stored" or not isinstance(found, Blocks) or not _ours(found.form):
             return given.product(g, x, found, name, self.kind, self.rounding)
         rows, width = found.shape
@@ -207,11 +208,16 @@ class TensorRtPluginDialect(TensorRtDialect):
         tail = "_int4_zeros" if form.zero_points else "_int4"
         kernel = "gemv" if self.call == "step" else "gemm"
         tokens = g.cast(g.reshape(x, -1, width), self.kind)
-        y = Declared(g.fresh("y"), self.kind, ("BT", rows))
+        y = Declared(g.fresh("y"), self.kind, (count, rows))
         stored = _stored(g, name, (rows,), form, width, lambda: iter((found,)))
         self._node(g, f"{kernel}{tail}", (tokens, *stored), (y,), f"{self.kind}-{form.block}")
-        shape = g.op("Concat", g.op("Shape", x, end=2), g.integers(rows), axis=0)
-        return g.op("Reshape", g.cast(y.name, "float32"), shape)
+        return self._rows_again(g, g.cast(y.name, "float32"), x, rows)
+
+    def _rows_again(self, g: FedGraph, y: str, x: str, width: int) -> str:
+        """[B·T, width] → [B, T, width], T as in x; of a step it is said outright: layers want to know."""
+        if self.call == "step":
+            return g.reshape(y, -1, 1, width)
+        return g.op("Reshape", y, g.op("Concat", g.op("Shape", x, end=2), g.integers(width), axis=0))
 
     def _expert_weights(
         self, g: FedGraph, name: str, count: int, rows: tuple[int, ...], one: Any
