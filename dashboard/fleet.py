@@ -10,12 +10,14 @@ from lineside.dashboard.current import presenter, reading, surroundings
 from lineside.dashboard.live import overview_stream
 from lineside.dashboard.people.guard import person
 from lineside.dashboard.people.rights import Person, Role, needs
-from lineside.dashboard.reading.fleet import Filter, look
+from lineside.dashboard.reading.fleet import Filter, FleetView, look
+from lineside.dashboard.reading.views import Contact
 from lineside.dashboard.wall import stream
 
 blueprint = Blueprint("fleet", __name__)
 
 EVERY_S = 1.5
+NOBODY_AFTER_S = 20.0
 MOST_CONCERNED = 12
 ROWS = 100
 """Rows of one page: more than anybody reads at once."""
@@ -73,5 +75,14 @@ def _context(who: Person) -> dict[str, object]:
         "page": page,
         "pages": pages,
         "more": told.get("more") == "1",
+        "nobody_s": _nobody_follows_for(view),
         "now": surroundings().now(),
     }
+
+
+def _nobody_follows_for(view: FleetView) -> float | None:
+    """Seconds for which no device at all was heard; None while some are, or none ever was."""
+    if view.newest_heard_at is None or any(row.contact is Contact.LIVE for row in view.rows):
+        return None
+    silent = (surroundings().now() - view.newest_heard_at).total_seconds()
+    return silent if silent > NOBODY_AFTER_S else None
