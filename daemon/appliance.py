@@ -17,7 +17,7 @@ from pathlib import Path
 from lineside.daemon.cameras.push import PushSource
 from lineside.daemon.cameras.runner import CameraRunner
 from lineside.daemon.clock import Clock
-from lineside.daemon.engine_worker.client import EngineWorker
+from lineside.daemon.engine_seat import EngineSeat
 from lineside.daemon.engine_worker.settings import WorkerState
 from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.inspection.inspect import engine_ref
@@ -57,7 +57,7 @@ class Appliance:
         *,
         clock: Clock,
         store: Store,
-        engine: EngineWorker,
+        engine: EngineSeat,
         cameras: Sequence[CameraRunner],
         units: Sequence[StationUnit],
         recipes: RecipeBook,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +25,8 @@ from lineside.daemon.cameras.recent import RecentFrames
 from lineside.daemon.cameras.runner import CameraRunner
 from lineside.daemon.cameras.slot import FrameSink
 from lineside.daemon.clock import Clock, boot_id
-from lineside.daemon.engine_worker.client import EngineWorker
+from lineside.daemon.engine_seat import EngineSeat, Question
+from lineside.daemon.engine_shelf import EngineShelf, Told
 from lineside.daemon.engine_worker.settings import WorkerSettings, WorkerState
 from lineside.daemon.engine_worker.shift import Patience
 from lineside.daemon.inspection.inspect import Inspector
@@ -68,7 +69,7 @@ class Running:
 
     appliance: Appliance
     store: Store
-    engine: EngineWorker
+    engine: EngineSeat
     units: tuple[StationUnit, ...]
     rpc_port: int
     reporter: MqttReporter | None
@@ -125,7 +126,9 @@ def running(
         keep_certificates(settings, clock, stack)
         recipes = RecipeBook(settings.stations, Shelf(settings.device.data_dir / SHELF), store)
         recipes.open()
-        engine = EngineWorker(worker_settings(settings.engine), clock)
+        configured = worker_settings(settings.engine)
+        shelf = EngineShelf(settings.device.data_dir / "engines", configured.bundle, configured.trust)
+        engine = EngineSeat(replace(configured, bundle=shelf.active_bundle()), clock)
         engine.open()
         stack.callback(engine.close)
         latency = Latency()
@@ -150,7 +153,9 @@ def running(
             consumers=(MQTT_CONSUMER,) if settings.mqtt is not None else (),
             started_at=clock.now(),
         )
-        rpc = RpcServer(appliance, StoredResults(store), clock, rpc_options(settings), Desks(desk, jobs))
+        switch = partial(_switch, settings.engine, engine, units)
+        desks = Desks(desk, jobs, shelf, switch)
+        rpc = RpcServer(appliance, StoredResults(store), clock, rpc_options(settings), desks)
         rpc_port = rpc.open()
         stack.callback(rpc.close)
         reporter = _reporter(settings, appliance, store, clock, rpc_port)
@@ -236,12 +241,24 @@ def worker_settings(settings: EngineSettings) -> WorkerSettings:
     )
 
 
+def _switch(
+    settings: EngineSettings, engine: EngineSeat, units: Sequence[StationUnit], bundle: Path, told: Told
+) -> None:
+    """Makes another bundle the engine of all stations; raises EngineRefused and changes nothing."""
+
+    def questions() -> list[Question]:
+        return [(look.prompt, look.grammar) for unit in units for look in unit.station.plan.looks]
+
+    wanted = replace(worker_settings(settings), bundle=bundle)
+    engine.switch(wanted, questions, settings.start_timeout_s, told)
+
+
 def _units(
     settings: Settings,
     clock: Clock,
     boot: str,
     store: Store,
-    engine: EngineWorker,
+    engine: EngineSeat,
     recipes: RecipeBook,
     latency: Latency,
     outputs: Outputs,
@@ -294,7 +311,7 @@ def _units(
 
 
 def _prepare(
-    engine: EngineWorker,
+    engine: EngineSeat,
     units: list[StationUnit],
     timeout_s: float,
     stop: threading.Event,

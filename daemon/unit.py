@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from lineside.daemon.cameras.runner import CameraRunner, RunnerState
-from lineside.daemon.engine_worker.client import EngineWorker
+from lineside.daemon.engine_seat import EngineSeat
 from lineside.daemon.engine_worker.messages import EngineProblem
 from lineside.daemon.engine_worker.settings import WorkerState
 from lineside.daemon.inspection.plan import Plan
@@ -53,7 +53,7 @@ class StationUnit:
         station: Station,
         runner: CameraRunner,
         watcher: Watcher,
-        engine: EngineWorker,
+        engine: EngineSeat,
         outputs: StationOutputs = NO_OUTPUTS,
     ) -> None:
         self.settings = settings

@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from lineside.daemon.appliance import Appliance
-from lineside.daemon.engine_worker.client import EngineWorker
+from lineside.daemon.engine_seat import EngineSeat
 from lineside.daemon.engine_worker.settings import WorkerState
 from lineside.daemon.metrics.latency import Latency
 from lineside.daemon.outputs.output import OutputState
@@ -32,7 +32,7 @@ class Measured:
 
     appliance: Appliance
     store: Store
-    engine: EngineWorker
+    engine: EngineSeat
     units: tuple[StationUnit, ...]
     reporter: MqttReporter | None
     latency: Latency

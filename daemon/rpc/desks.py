@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from google.protobuf.message import Message
 
+from lineside.daemon.engine_shelf import EngineShelf, Switch
 from lineside.daemon.job_board import JobBoard
 from lineside.daemon.rpc.asking import checked_request_id
 from lineside.daemon.store.desk import Desk
@@ -16,10 +17,12 @@ from lineside.daemon.store.requests import RequestKey
 
 @dataclass(frozen=True, slots=True)
 class Desks:
-    """Jobs go through the board; everything else to the desk itself."""
+    """Jobs go through the board, all else to the desk itself. `switch` changes the engine that judges."""
 
     desk: Desk
     jobs: JobBoard
+    engines: EngineShelf
+    switch: Switch
 
 
 def request_key(scope: str, request: Message, request_id: str) -> RequestKey | None:

@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from lineside.daemon.engine_seat import EngineRefused
+from lineside.daemon.engine_shelf import ShelfRefused
 from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.jobs import JobRefused
 from lineside.daemon.ports import Changed, NothingBefore, NotReady, UnknownName
@@ -23,12 +25,13 @@ from lineside.daemon.recipes.shelf import VersionTaken
 from lineside.daemon.store.errors import StoreBusy, StoreClosed
 from lineside.daemon.store.requests import RequestReused
 from lineside.daemon.yamlfile import BadFile
+from lineside.engines.errors import EngineError
 
 DOMAIN = "lineside"
 MOST_PROBLEMS = 50
 LONGEST_MESSAGE = 4000
 """Status messages travel in HTTP/2 trailers, which are bounded."""
-_OURS = "/lineside.v1."
+_OURS = ("/lineside.v1.", "/google.longrunning.")
 _log = structlog.get_logger(__name__)
 
 
@@ -157,6 +160,21 @@ def job_fault(refused: JobRefused) -> RpcFault:
             return precondition(refused.reason, message)
 
 
+def shelf_fault(refused: ShelfRefused) -> RpcFault:
+    """What a caller is told when engines cannot be changed as it asks."""
+    code = {
+        "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+        "ETAG_MISMATCH": grpc.StatusCode.ABORTED,
+        "BAD_UPLOAD": grpc.StatusCode.INVALID_ARGUMENT,
+        "NO_ROOM": grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "GAP": grpc.StatusCode.OUT_OF_RANGE,
+        "WRONG_HASH": grpc.StatusCode.DATA_LOSS,
+    }.get(refused.reason)
+    if code is None:
+        return precondition(refused.reason, str(refused))
+    return RpcFault(code, refused.reason, str(refused))
+
+
 def fault_of(error: Exception) -> RpcFault:
     """The fault that a caller is told for an exception of the appliance."""
     match error:
@@ -180,6 +198,12 @@ def fault_of(error: Exception) -> RpcFault:
             return RpcFault(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED", str(error))
         case JobRefused():
             return job_fault(error)
+        case ShelfRefused():
+            return shelf_fault(error)
+        case EngineRefused():
+            return precondition("ENGINE_REFUSED", str(error))
+        case EngineError():
+            return precondition("BAD_ENGINE", str(error))
         case StoreBusy() | StoreClosed() | TimeoutError():
             message = "the device's disk does not take it now: call again, with the same request_id"
             return RpcFault(grpc.StatusCode.UNAVAILABLE, "STORE_BUSY", message)

@@ -1,7 +1,7 @@
 """Standard gRPC health, kept up to date by one thread that looks at the appliance.
 
 Services that judge (InspectionService, StationService) serve while the engine is READY; all others,
-and the server as a whole, while the appliance answers at all.
+and the server as a whole, while the appliance answers at all; `stations/{station}` while that one is ready.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from lineside.daemon.ports import RunningAppliance
 
 READING = tuple(
     f"lineside.v1.{name}"
-    for name in ("DeviceService", "CameraService", "RecipeService", "JobService", "ReviewService")
+    for name in (
+        "DeviceService",
+        "CameraService",
+        "RecipeService",
+        "JobService",
+        "ReviewService",
+        "EngineService",
+    )
 )
 JUDGING = ("lineside.v1.InspectionService", "lineside.v1.StationService")
 LOOK_EVERY_S = 1.0
@@ -30,6 +37,7 @@ class HealthFollower:
         self._appliance = appliance
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rpc-health", daemon=True)
+        self._stations: tuple[str, ...] = ()
         self.servicer = HealthServicer()
 
     def open(self) -> None:
@@ -48,12 +56,17 @@ class HealthFollower:
         """Sets every service's status from the appliance as it is now."""
         try:
             ready = self._appliance.device().engine_state == "READY"
+            stations = {state.station: state.ready for state in self._appliance.stations()}
             answers = True
         except Exception as error:  # noqa: BLE001 - whatever the appliance raises means that it is not well
             _log.warning("health_unknown", exc_info=error)
             ready = answers = False
+            stations = dict.fromkeys(self._stations, False)
         self._set((OVERALL_HEALTH, *READING), answers)
         self._set(JUDGING, ready)
+        self._stations = tuple(stations)
+        for station, serving in stations.items():
+            self._set((f"stations/{station}",), serving)
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_EVERY_S):

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf import field_mask_pb2
 
 from lineside.daemon.clock import Clock
 from lineside.daemon.ports import RunningAppliance
 from lineside.daemon.rpc import convert, filter, pictures
 from lineside.daemon.rpc.asking import checked_expected, checked_part_id, checked_request_id
 from lineside.daemon.rpc.errors import RpcFault, bad_field, not_found, stopping
+from lineside.daemon.rpc.masks import checked_mask, masked
 from lineside.daemon.rpc.names import check_device, child_id, child_name
 from lineside.daemon.rpc.paging import decode_token, encode_token, page_size
 from lineside.daemon.rpc.ports import EvidenceGone, ReadsResults
@@ -73,11 +75,12 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
         self, request: inspections_pb2.GetInspectionRequest, context: grpc.ServicerContext
     ) -> inspections_pb2.GetInspectionResponse:
         """One stored inspection."""
+        mask = checked_mask(request.read_mask)
         result_id = child_id(request.name, "inspections", self._device(), "name")
         result = self._results.get(result_id)
         if result is None:
             raise not_found("Inspection", request.name, f"no inspection '{result_id}' is stored (yet)")
-        return inspections_pb2.GetInspectionResponse(inspection=convert.inspection(result))
+        return inspections_pb2.GetInspectionResponse(inspection=masked(convert.inspection(result), mask))
 
     def ListInspections(  # noqa: N802 - the contract's name
         self, request: inspections_pb2.ListInspectionsRequest, context: grpc.ServicerContext
@@ -88,13 +91,15 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
             comparisons = filter.parse(request.filter)
         except filter.BadFilter as error:
             raise bad_field("filter", str(error)) from error
+        mask = checked_mask(request.read_mask)
         arguments = {"list": "inspections", "filter": request.filter}
         size = page_size(request.page_size)
         cursor = decode_token(request.page_token, arguments)
         found = self._results.find(comparisons, page_size=size, before_sequence=_before(cursor))
         token = encode_token(str(found.next_before), arguments) if found.next_before is not None else ""
         return inspections_pb2.ListInspectionsResponse(
-            inspections=[convert.inspection(result) for result in found.results], next_page_token=token
+            inspections=[masked(convert.inspection(result), mask) for result in found.results],
+            next_page_token=token,
         )
 
     def WatchInspections(  # noqa: N802 - the contract's name
@@ -105,8 +110,9 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
         station = (
             station_of(self._appliance, request.station, "station")[0].station if request.station else None
         )
+        mask = checked_mask(request.read_mask)
         with self._bounds.watching.take():
-            yield from self._watch(self._start_of(request), station, context)
+            yield from self._watch(self._start_of(request), station, mask, context)
 
     def GetEvidence(  # noqa: N802 - the contract's name
         self, request: inspections_pb2.GetEvidenceRequest, context: grpc.ServicerContext
@@ -186,7 +192,11 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
         return request.after_sequence
 
     def _watch(
-        self, cursor: int, station: str | None, context: grpc.ServicerContext
+        self,
+        cursor: int,
+        station: str | None,
+        mask: field_mask_pb2.FieldMask | None,
+        context: grpc.ServicerContext,
     ) -> Iterator[inspections_pb2.WatchInspectionsResponse]:
         yield self._progress(cursor)
         spoken = time.monotonic()
@@ -194,7 +204,9 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
             batch = self._results.since(cursor, WATCH_BATCH)
             for result in batch:
                 if station in {None, result.draft.intake.station}:
-                    yield inspections_pb2.WatchInspectionsResponse(inspection=convert.inspection(result))
+                    message = masked(convert.inspection(result), mask)
+                    message.sequence = result.sequence
+                    yield inspections_pb2.WatchInspectionsResponse(inspection=message)
                     spoken = time.monotonic()
                 cursor = result.sequence
                 if self._stop.is_set():

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import structlog
+from google.longrunning import operations_pb2_grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from lineside.daemon.clock import Clock
@@ -17,10 +18,12 @@ from lineside.daemon.rpc.cameras import CameraService
 from lineside.daemon.rpc.credentials import ServerCredentials
 from lineside.daemon.rpc.desks import Desks
 from lineside.daemon.rpc.devices import DeviceService
+from lineside.daemon.rpc.engines import EngineService
 from lineside.daemon.rpc.errors import FaultInterceptor
 from lineside.daemon.rpc.health import JUDGING, READING, HealthFollower
 from lineside.daemon.rpc.inspections import Bounds, InspectionService
 from lineside.daemon.rpc.jobs import JobService
+from lineside.daemon.rpc.operations import Operations
 from lineside.daemon.rpc.options import RpcOptions, check_address
 from lineside.daemon.rpc.ports import ReadsResults
 from lineside.daemon.rpc.rates import Rates
@@ -33,6 +36,7 @@ from lineside.daemon.store.changes import Change
 from lineside.v1 import (
     cameras_pb2_grpc,
     devices_pb2_grpc,
+    engines_pb2_grpc,
     inspections_pb2_grpc,
     jobs_pb2_grpc,
     recipes_pb2_grpc,
@@ -41,6 +45,7 @@ from lineside.v1 import (
 )
 
 HEALTH = "grpc.health.v1.Health"
+OPERATIONS = "google.longrunning.Operations"
 _log = structlog.get_logger(__name__)
 
 
@@ -71,6 +76,7 @@ class RpcServer:
         self._health = HealthFollower(appliance)
         self._pool: ThreadPoolExecutor | None = None
         self._server: grpc.Server | None = None
+        self._operations: Operations | None = None
         self.local_port: int | None = None
         """The port of `local_address` while it serves there; 0 for a Unix socket."""
 
@@ -104,6 +110,8 @@ class RpcServer:
         self._stop.set()
         if self._server is not None:
             self._server.stop(grace_s).wait()
+        if self._operations is not None:
+            self._operations.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -131,8 +139,13 @@ class RpcServer:
         reviews_pb2_grpc.add_ReviewServiceServicer_to_server(
             ReviewService(appliance, self._results, desks, callers, clock), server
         )
+        operations = self._operations = Operations(appliance.device().device, clock)
+        engines_pb2_grpc.add_EngineServiceServicer_to_server(
+            EngineService(appliance, desks.engines, desks.switch, operations, clock), server
+        )
+        operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)  # type: ignore[no-untyped-call]
-        add_reflection(server, (*READING, *JUDGING, HEALTH))
+        add_reflection(server, (*READING, *JUDGING, HEALTH, OPERATIONS))
 
     def _door(self) -> AccessInterceptor:
         options = self._options

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lineside.daemon.clock import SystemClock
+from lineside.daemon.engine_shelf import EngineShelf
 from lineside.daemon.job_board import JobBoard
 from lineside.daemon.ports import (
     CameraState,
@@ -49,6 +50,7 @@ from lineside.daemon.values import (
     Verdict,
 )
 
+DEMO = Path(__file__).parents[3] / "engines" / "demo" / "demo.lsengine"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENGINE = EngineRef("demo", "1.0.0", "ab" * 32, "onnxruntime")
 RECIPES = (
@@ -116,7 +118,7 @@ def make_result(
 class Shelf:
     """Puts results into the real store, and reads as the server reads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folder: Path) -> None:
         self._store = store
         self.reader = StoredResults(store)
         self.last_sequence = store.last_sequence
@@ -124,7 +126,10 @@ class Shelf:
         self.get = store.get
         self.desk = Desk(store, SystemClock())
         self.jobs = JobBoard(self.desk)
-        self.desks = Desks(self.desk, self.jobs)
+        self.switched: list[Path] = []
+        self.selftested: list[Path] = []
+        self.engines = EngineShelf(folder / "engines", DEMO, None, selftest=self.selftested.append)
+        self.desks = Desks(self.desk, self.jobs, self.engines, lambda path, told: self.switched.append(path))
 
     def add(self, result: Result, images: tuple[EvidenceImage, ...] = ()) -> Result:
         """Stores what the result says; the store must give it the sequence that the test means."""
@@ -312,7 +317,7 @@ class ApplianceDouble:
 @pytest.fixture
 def results(tmp_path: Path) -> Iterator[Shelf]:
     with Store.open(tmp_path / "store", device="box7", clock=SystemClock()) as store:
-        yield Shelf(store)
+        yield Shelf(store, tmp_path)
 
 
 @pytest.fixture

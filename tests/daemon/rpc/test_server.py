@@ -94,6 +94,15 @@ class TestHealth:
             assert time.monotonic() < end
             time.sleep(0.02)
 
+    def test_each_station_has_a_health_of_its_own(self, channel, appliance):
+        assert self.check(channel, "stations/st1") == SERVING
+        appliance.ready = False
+        end = time.monotonic() + 60
+        while self.check(channel, "stations/st1") != NOT_SERVING:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert self.check(channel, "lineside.v1.StationService") == SERVING
+
     def test_an_unknown_service_is_not_found(self, channel):
         with pytest.raises(grpc.RpcError) as caught:
             self.check(channel, "lineside.v1.CoffeeService")

@@ -1,0 +1,395 @@
+"""The engines installed on a device: uploads on their way, bundles by digest, and which of them judges.
+
+    engines/uploads/{sha256}.part, .json   what has come of a file, and how large it will be
+    engines/bundles/{digest}.lsengine      verified before it lies here
+    engines/slots.json                     active, previous, staged: digests; replaced in one step
+
+The engine that the settings name needs no file here: it is active until another one is. Knows no worker and
+no caller; a switch is handed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from lineside.daemon.pki.files import replace as replace_file
+from lineside.engines.bundle import peek_manifest, verify_bundle
+from lineside.engines.errors import EngineError
+from lineside.engines.manifest import Manifest
+from lineside.engines.signing import TrustPolicy
+
+LOG = structlog.get_logger("engine")
+SPARE_BYTES = 1 << 30
+"""What an upload must leave free: results need the disk more."""
+MOST_UPLOADS = 4
+KEEP_UPLOAD_S = 7 * 24 * 3600.0
+SELFTEST_S = 1800.0
+LARGEST_CHUNK = 4 * 1024 * 1024
+_SHA = re.compile(r"[0-9a-f]{64}")
+Told = Callable[[str], None]
+Switch = Callable[[Path, Told], None]
+"""Called as `switch(bundle, told)`: makes a bundle the one that judges, or raises and changes nothing."""
+
+
+class ShelfRefused(Exception):
+    """Something that cannot be done with engines now. `reason` is UPPER_SNAKE and stable."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Digests by slot. `active` None: the engine that the settings name."""
+
+    active: str | None = None
+    previous: str | None = None
+    staged: str | None = None
+    changed: int = 0
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of what is where."""
+        return f'"slots-{self.changed}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way. `size`, `received` in bytes; `touched_s`: when a chunk came last (Unix time)."""
+
+    sha256: str
+    size: int
+    received: int
+    touched_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An engine that is here. `installed_s` None: it came with the settings."""
+
+    digest: str
+    slot: str
+    manifest: Manifest
+    size: int
+    signature: str
+    installed_s: float | None
+
+
+class EngineShelf:
+    """Thread-safe. `configured`: the bundle that the settings name; `trust`: whose engines are taken.
+
+    `selftest` runs a bundle's self-test and raises EngineError where it does not pass.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        configured: Path,
+        trust: TrustPolicy | None,
+        selftest: Callable[[Path], None] | None = None,
+    ) -> None:
+        self._selftest = selftest or selftest_apart
+        self._folder = folder
+        self._configured = configured
+        self._trust = trust or TrustPolicy()
+        self._lock = threading.RLock()
+        self._working = threading.Lock()
+        self._own: Manifest | None = None
+
+    def active_bundle(self) -> Path:
+        """The bundle to start with: the active one; that of the settings when it is gone."""
+        try:
+            active = self.slots().active
+        except ShelfRefused as error:
+            # The line is judged by the engine of the settings then; a person mends the note.
+            LOG.error("engine_slots_unreadable", because=str(error))
+            active = None
+        if active is not None and self._bundle(active).exists():
+            return self._bundle(active)
+        return self._configured
+
+    def slots(self) -> Slots:
+        """What is where. Raises ShelfRefused when the note cannot be read."""
+        try:
+            return Slots(**json.loads((self._folder / "slots.json").read_bytes()))
+        except FileNotFoundError:
+            return Slots()
+        except (ValueError, TypeError) as error:
+            raise ShelfRefused("DAMAGED", f"engines/slots.json cannot be read: {error}") from None
+
+    def installed(self) -> list[Installed]:
+        """Every engine that is here: active, previous, staged. Raises EngineError, ShelfRefused."""
+        slots, own = self.slots(), self._own_manifest()
+        found = [self._installed(slots.active or own.digest, "ACTIVE")]
+        for digest, slot in ((slots.previous, "PREVIOUS"), (slots.staged, "STAGED")):
+            if digest is not None and digest != found[0].digest:
+                found.append(self._installed(digest, slot))
+        return found
+
+    def get(self, digest: str) -> Installed | None:
+        """One installed engine."""
+        return next((one for one in self.installed() if one.digest == digest), None)
+
+    # Uploads
+
+    def begin(self, sha256: str, size: int, now_s: float) -> Upload:
+        """Announces a file, or gives it as it stands. Raises ShelfRefused."""
+        if not _SHA.fullmatch(sha256) or size < 1:
+            raise ShelfRefused("BAD_UPLOAD", "64 hex digits in lower case and a size above 0 are wanted")
+        with self._lock:
+            known = self.upload(sha256)
+            if known is not None:
+                if known.size != size:
+                    raise ShelfRefused("BAD_UPLOAD", f"this file was announced with {known.size} bytes")
+                return known
+            self._forget_old(now_s)
+            folder = self._folder / "uploads"
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if len(list(folder.glob("*.json"))) >= MOST_UPLOADS:
+                raise ShelfRefused("NO_ROOM", f"{MOST_UPLOADS} uploads are under way: give one up first")
+            # Twice: the bundle is unpacked to be verified while the file is still here.
+            needed, free = 2 * size + SPARE_BYTES, shutil.disk_usage(folder).free
+            if free < needed:
+                raise ShelfRefused("NO_ROOM", f"{needed} bytes are needed, {free} are free")
+            replace_file(self._note(sha256), json.dumps({"size": size, "touched_s": now_s}).encode())
+            self._part(sha256).touch(mode=0o600)
+            return Upload(sha256, size, 0, now_s)
+
+    def upload(self, sha256: str) -> Upload | None:
+        """An upload as it stands."""
+        if not _SHA.fullmatch(sha256):
+            return None
+        try:
+            note = json.loads(self._note(sha256).read_bytes())
+            received = self._part(sha256).stat().st_size
+        except (FileNotFoundError, ValueError):
+            return None
+        return Upload(sha256, int(note["size"]), received, float(note["touched_s"]))
+
+    def write(self, sha256: str, offset: int, data: bytes, now_s: float) -> Upload:
+        """Appends a chunk; one that is here already changes nothing. Raises ShelfRefused."""
+        with self._lock:
+            known = self.upload(sha256)
+            if known is None:
+                raise ShelfRefused("NOT_FOUND", "there is no such upload")
+            if len(data) > LARGEST_CHUNK or offset < 0 or offset + len(data) > known.size:
+                raise ShelfRefused("BAD_UPLOAD", "the chunk is too large or goes beyond the file's end")
+            if offset > known.received:
+                raise ShelfRefused("GAP", f"{known.received} bytes are here: go on from there")
+            fresh = data[known.received - offset :]
+            if not fresh:
+                return known
+            with self._part(sha256).open("ab") as file:
+                file.write(fresh)
+            note = {"size": known.size, "touched_s": now_s}
+            replace_file(self._note(sha256), json.dumps(note).encode())
+            return replace(known, received=known.received + len(fresh), touched_s=now_s)
+
+    def give_up(self, sha256: str) -> bool:
+        """Removes an upload; False when there was none."""
+        with self._lock:
+            known = self.upload(sha256) is not None
+            self._note(sha256).unlink(missing_ok=True)
+            self._part(sha256).unlink(missing_ok=True)
+            return known
+
+    # Changes
+
+    def install(self, sha256: str, told: Told) -> Installed:
+        """Verifies a complete upload and puts it into STAGED; one that is refused is removed.
+
+        Raises:
+            ShelfRefused: it is not complete, or not the file that was announced.
+            EngineError: it is no bundle, altered, or nobody whom this device trusts vouches for it.
+        """
+        with self._working:
+            known = self.upload(sha256)
+            if known is None or known.received != known.size:
+                raise ShelfRefused("UPLOAD_INCOMPLETE", "bytes are missing: send them first")
+            part = self._part(sha256)
+            # The suffix tells an archive from a folder.
+            archive = part.with_suffix(".lsengine")
+            try:
+                told("checking the file")
+                with part.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                        raise ShelfRefused("WRONG_HASH", "the file is not the one announced: send it again")
+                part.replace(archive)
+                told("verifying every file of the bundle")
+                manifest = verify_bundle(archive, self._trust.admit)
+                target = self._bundle(manifest.digest)
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                archive.replace(target)
+            finally:
+                archive.unlink(missing_ok=True)
+                self.give_up(sha256)
+            slots = self.slots()
+            if manifest.digest not in {slots.active, slots.previous, self._own_manifest().digest}:
+                self._set(replace(slots, staged=manifest.digest))
+            found = self.get(manifest.digest)
+            assert found is not None
+            return found
+
+    def verify(self, digest: str, told: Told) -> Installed:
+        """Reads every byte of an installed engine anew, and checks its signature. Raises EngineError."""
+        found = self._required(digest)
+        told("verifying every file of the bundle")
+        verify_bundle(self._path(digest), self._trust.admit)
+        told("running its self-test")
+        self._selftest(self._path(digest))
+        return found
+
+    def activate(self, digest: str, etag: str, switch: Switch, told: Told) -> Installed:
+        """Makes an installed engine the one that judges; the one before becomes PREVIOUS.
+
+        Raises:
+            ShelfRefused, EngineError: and what `switch` raises; the one before goes on.
+        """
+        with self._working:
+            slots = self.slots()
+            self._check_etag(slots, etag)
+            found = self._required(digest)
+            if found.slot == "ACTIVE":
+                return found
+            told("verifying every file of the bundle")
+            verify_bundle(self._path(digest), self._trust.admit)
+            told("running its self-test")
+            self._selftest(self._path(digest))
+            switch(self._path(digest), told)
+            own = self._own_manifest().digest
+            self._set(
+                replace(
+                    slots,
+                    active=None if digest == own else digest,
+                    previous=slots.active or own,
+                    staged=None if slots.staged == digest else slots.staged,
+                )
+            )
+            return self._required(digest)
+
+    def previous(self) -> str:
+        """The digest that a rollback goes to. Raises ShelfRefused."""
+        previous = self.slots().previous
+        if previous is None:
+            raise ShelfRefused("NO_PREVIOUS", "no other engine has judged here before")
+        return previous
+
+    def remove(self, digest: str) -> None:
+        """Removes the engine in STAGED or PREVIOUS. Raises ShelfRefused."""
+        with self._working:
+            found, slots = self._required(digest), self.slots()
+            if found.slot == "ACTIVE":
+                raise ShelfRefused("ENGINE_IN_USE", "it judges now: activate another engine first")
+            self._set(
+                replace(
+                    slots,
+                    previous=None if slots.previous == digest else slots.previous,
+                    staged=None if slots.staged == digest else slots.staged,
+                )
+            )
+
+    def check_etag(self, etag: str) -> None:
+        """Raises ShelfRefused (ETAG_MISMATCH) when the slots changed since; empty: whatever they are."""
+        self._check_etag(self.slots(), etag)
+
+    def _check_etag(self, slots: Slots, etag: str) -> None:
+        if etag and etag != slots.etag:
+            raise ShelfRefused("ETAG_MISMATCH", "another engine was moved meanwhile: list them again")
+
+    def _required(self, digest: str) -> Installed:
+        found = self.get(digest)
+        if found is None:
+            raise ShelfRefused("NOT_FOUND", f"no engine '{digest}' is installed")
+        return found
+
+    def _set(self, slots: Slots) -> None:
+        """Notes the slots in one step, then removes bundles that no slot names."""
+        changed = replace(slots, changed=slots.changed + 1)
+        replace_file(self._folder / "slots.json", json.dumps(asdict(changed)).encode())
+        named = {changed.active, changed.previous, changed.staged}
+        for bundle in (self._folder / "bundles").glob("*.lsengine"):
+            if bundle.stem not in named:
+                bundle.unlink()
+
+    def _installed(self, digest: str, slot: str) -> Installed:
+        path = self._path(digest)
+        manifest = peek_manifest(path)
+        own = path == self._configured
+        size = (
+            path.stat().st_size
+            if path.is_file()
+            else sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+        )
+        try:
+            signature = self._trust.standing(manifest).value
+        except EngineError:
+            signature = "refused"
+        return Installed(digest, slot, manifest, size, signature, None if own else path.stat().st_mtime)
+
+    def _own_manifest(self) -> Manifest:
+        if self._own is None:
+            self._own = peek_manifest(self._configured)
+        return self._own
+
+    def _path(self, digest: str) -> Path:
+        return self._configured if digest == self._own_manifest().digest else self._bundle(digest)
+
+    def _bundle(self, digest: str) -> Path:
+        return self._folder / "bundles" / f"{digest}.lsengine"
+
+    def _note(self, sha256: str) -> Path:
+        return self._folder / "uploads" / f"{sha256}.json"
+
+    def _part(self, sha256: str) -> Path:
+        return self._folder / "uploads" / f"{sha256}.part"
+
+    def _forget_old(self, now_s: float) -> None:
+        for note in (self._folder / "uploads").glob("*.json"):
+            known = self.upload(note.stem)
+            if known is None or known.touched_s < now_s - KEEP_UPLOAD_S:
+                self.give_up(note.stem)
+
+
+def selftest_apart(bundle: Path) -> None:
+    """Runs `lineside engine verify` in a process of its own: an engine that crashes takes nothing along.
+
+    Raises:
+        EngineError: it did not pass, with what the command said.
+    """
+    command = "from lineside.daemon.cli import main; main()"
+    # Whose engine it is was looked at before, by this device's own policy.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("LINESIDE_ENGINE_")}
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", command, "engine", "verify", str(bundle)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SELFTEST_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"the self-test was not done after {SELFTEST_S:g} s") from None
+    if run.returncode != 0:
+        said = (run.stderr.strip() or run.stdout.strip())[-2000:]
+        raise EngineError(f"the self-test did not pass: {said or f'it ended with {run.returncode}'}")
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since the epoch as a moment."""
+    return datetime.fromtimestamp(seconds, UTC)
