@@ -78,6 +78,7 @@ def create_app(
     guard.stand(app)
     app.jinja_env.filters["verdict"] = present.css_class
     app.jinja_env.filters["short"] = present.short
+    app.jinja_env.filters["strip_paths"] = present.strip_paths
 
     @app.context_processor
     def for_every_page() -> dict[str, object]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import lru_cache
 
 from lineside.dashboard.devices.recipes import RecipeCard
 from lineside.dashboard.devices.values import Box, Counts, Evidence, Outcome, Result, Verdict
@@ -171,6 +172,25 @@ def wilson(part: int, total: int) -> tuple[float, float]:
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+STRIP_CELLS = {
+    "o": ("ok", 19, 5),
+    "n": ("not_ok", 0, 24),
+    "r": ("not_decidable", 10, 14),
+    "u": ("unknown", 10, 14),
+}
+"""A verdict in a strip's picture: its class, where it begins from the top, and how high it is."""
+
+
+@lru_cache(maxsize=4096)
+def strip_paths(letters: str, most: int) -> tuple[tuple[str, str], ...]:
+    """A strip of verdicts as one path a class, newest at the right; four wide, six apart, 24 high."""
+    paths: dict[str, list[str]] = {}
+    for place, letter in enumerate(letters[-most:], most - min(most, len(letters))):
+        kind, top, height = STRIP_CELLS.get(letter, STRIP_CELLS["u"])
+        paths.setdefault(kind, []).append(f"M{place * 6} {top}h4v{height}h-4z")
+    return tuple((kind, "".join(cells)) for kind, cells in paths.items())
 
 
 def css_class(verdict: Verdict) -> str:

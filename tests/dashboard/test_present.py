@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lineside.dashboard.devices import translate
 from lineside.dashboard.devices.values import Counts
-from lineside.dashboard.present import Presenter, overlay, short, wilson
+from lineside.dashboard.present import Presenter, overlay, short, strip_paths, wilson
+from lineside.dashboard.reading import attention
 from lineside.v1 import results_pb2
 
 ENGLISH, GERMAN = Presenter("en", UTC), Presenter("de", UTC)
@@ -87,3 +88,32 @@ def test_the_near_view_holds_the_part_and_stays_in_the_picture(
     assert top + down <= height + slack
     assert left <= x * width + slack
     assert left + across >= min(1.0, x + w) * width - slack
+
+
+def test_a_strip_has_its_newest_verdict_at_the_right_and_leaves_out_what_is_too_old() -> None:
+    assert strip_paths("on", 3) == (("ok", "M6 19h4v5h-4z"), ("not_ok", "M12 0h4v24h-4z"))
+    assert strip_paths("nnnou?", 3) == (
+        ("ok", "M0 19h4v5h-4z"),
+        ("unknown", "M6 10h4v14h-4zM12 10h4v14h-4z"),
+    )
+    assert strip_paths("", 60) == ()
+
+
+def counts(ok: int, not_ok: int) -> Counts:
+    return Counts(ok=ok, not_ok=not_ok)
+
+
+@pytest.mark.parametrize(
+    ("ng", "today", "concern"),
+    [
+        (3, counts(990, 10), False),
+        (4, counts(990, 10), True),
+        (4, counts(900, 100), False),
+        (5, counts(700, 300), True),
+        (4, counts(16, 4), True),
+    ],
+)
+def test_bad_parts_are_a_concern_when_they_are_more_than_usual_or_a_quarter(
+    ng: int, today: Counts, concern: bool
+) -> None:
+    assert attention.unusual(ng, 20, today) is concern
