@@ -27,6 +27,7 @@ from lineside.engines.config import ModelConfig, parse_config
 from lineside.engines.errors import IncompatibleBundle, UnsupportedModel
 from lineside.engines.graph.dialects.given import Rounding
 from lineside.engines.graph.fed import Shelf
+from lineside.engines.tensorrt.chip import chip_here
 from lineside.engines.tensorrt.compiler_process import Job
 from lineside.engines.tensorrt.describe import Dialects, decoder_graph, dialects_for, vision_graph
 from lineside.engines.tensorrt.forecast import Forecast, GraphToCompile, forecast
@@ -149,6 +150,14 @@ def compile_bundle(
 def _check_chip(library: Library, sm: int, rounding: Rounding) -> None:
     if library.targets:
         library.capability(sm)
+    else:
+        here = chip_here()
+        if here != sm:
+            said = f"this machine's chip is sm_{here}" if here else "this machine has no GPU"
+            raise LibraryMissing(
+                f"{library.runtime} compiles for the chip it runs on, and {said}: run this on a machine with an "
+                f"sm_{sm}, or compile for --runtime tensorrt-rtx"
+            )
     least = _LEAST_CHIP.get(rounding, 0)
     if sm < least:
         raise LibraryMissing(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -58,7 +59,10 @@ class StoredGraph:
         self._path = path
         self._tensors: dict[str, TensorProto] = {}
         self._forms: dict[str, _Stored] = {}
-        model = onnx.load(path, load_external_data=False)
+        try:
+            model = onnx.load(path, load_external_data=False)
+        except (OSError, DecodeError) as error:
+            raise self._refuse(f"it cannot be read ({error})") from error
         for tensor in model.graph.initializer:
             self._tensors[tensor.name] = tensor
         for node in model.graph.node:

@@ -22,6 +22,8 @@ from lineside.engines.graph.dialects.given import whole
 from lineside.engines.graph.fed import Blocks, Chunks, Dense, FedKind, WeightSource, fed_bytes
 from lineside.engines.quantise.blocks import Packed, unpack
 
+KEPT_VALUES = 1 << 20
+"""Up to so many numbers the host keeps a whole embedding table unpacked."""
 ALIGNMENT = 256
 """Bytes: what CUDA aligns its own allocations to, so that the file can be uploaded as one piece."""
 
@@ -135,7 +137,7 @@ class EmbeddingTable:
     def __init__(self, source: WeightSource, shape: tuple[int, int], kind: Any = np.float16) -> None:
         """`shape`: [vocabulary, hidden]."""
         self._given: Dense | Blocks = source.table("embed_tokens", shape)
-        self._whole = whole(self._given).astype(kind) if shape[0] * shape[1] <= 1 << 20 else None
+        self._whole = whole(self._given).astype(kind) if shape[0] * shape[1] <= KEPT_VALUES else None
         self._kind = kind
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[Any]:
