@@ -21,10 +21,10 @@ slice of 128 numbers their order is free as long as both sides keep the same, so
 together in memory.
 
 Launch: `gemv` has 16 outputs a block, 256 threads; eight warps share K and their sums meet in 4 KiB of
-shared memory, in a fixed order; grid (⌈N / 16⌉, ⌈T / 8⌉). `gemm` has 128 outputs of 64 rows a block, 128
-threads; 16 KiB of shared memory hold x, the weights go straight to registers; grid (⌈N / 128⌉, ⌈T / 64⌉).
-Both are right for any T: `gemv` reads W again for every eight rows, `gemm` keeps too few threads busy with
-a few rows.
+shared memory, in a fixed order; grid (⌈T / 8⌉, ⌈N / 16⌉). `gemm` has 128 outputs of 64 rows a block, 128
+threads; 16 KiB of shared memory hold x, the weights go straight to registers; grid (⌈T / 64⌉, ⌈N / 128⌉),
+so that blocks at work together share rows of W. Both are right for any T: `gemv` reads W again for every
+eight rows, `gemm` keeps too few threads busy with a few rows.
 
 Bytes moved: N·K·(1/2 + 2/block [+ 1/(2·block)]) + 2·T·(K + N), W once. For `gemv` that is the floor: gate
 and up of the 2B model (2048 → 12288, blocks of 128) are 13.0 MB, 127 µs on an Orin Nano Super (102 GB/s),

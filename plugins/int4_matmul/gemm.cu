@@ -6,8 +6,9 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
          ACTIVATION* __restrict__ y) {
     TILE_SHARED;
     const int g = threadIdx.x % 32 / 4;
-    const int first_row = blockIdx.y * TILE_COLUMNS;
-    const int first_output = blockIdx.x * TILE_ROWS + threadIdx.x / 32 * 32 + g;
+    // Blocks that run at the same time share rows of W, which memory then gives once.
+    const int first_row = blockIdx.x * TILE_COLUMNS;
+    const int first_output = blockIdx.y * TILE_ROWS + threadIdx.x / 32 * 32 + g;
     const int used = min(rows - first_row, TILE_COLUMNS);
     if (threadIdx.x < TILE_COLUMNS) tile_places[threadIdx.x] = threadIdx.x < used ? first_row + threadIdx.x : -1;
     const auto output = [&](int r, int half) -> long long {

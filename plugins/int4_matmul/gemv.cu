@@ -8,7 +8,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
          ACTIVATION* __restrict__ y) {
     __shared__ float parts[WARPS][16][8];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4;
-    const int first_output = blockIdx.x * 16, first_row = blockIdx.y * 8;
+    const int first_output = blockIdx.y * 16, first_row = blockIdx.x * 8;
     const auto output = [&](int i) -> long long { return first_output + i < outputs ? first_output + i : -1; };
     const ACTIVATION* column = first_row + g < rows ? x + (long long)(first_row + g) * width : nullptr;
     float sums[4] = {};

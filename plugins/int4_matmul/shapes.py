@@ -83,14 +83,14 @@ def stored_bytes(rows: int, width: int, variant: Variant) -> int:
 def _gemv_launch(sizes: Mapping[str, Dimension], arithmetic: Arithmetic, variant: Variant) -> Launch:
     """A block has 16 outputs; its eight warps share their numbers."""
     tokens, outputs = sizes["T"], sizes["N"]
-    grid = (arithmetic.cdiv(outputs, 16), arithmetic.cdiv(tokens, GEMV_ROWS), 1)
+    grid = (arithmetic.cdiv(tokens, GEMV_ROWS), arithmetic.cdiv(outputs, 16), 1)
     return Launch(grid=grid, block=(256, 1, 1), scalars=(tokens, outputs, sizes["K"]))
 
 
 def _gemm_launch(sizes: Mapping[str, Dimension], arithmetic: Arithmetic, variant: Variant) -> Launch:
     """A block has 128 outputs of 64 rows."""
     tokens, outputs = sizes["T"], sizes["N"]
-    grid = (arithmetic.cdiv(outputs, 128), arithmetic.cdiv(tokens, 64), 1)
+    grid = (arithmetic.cdiv(tokens, 64), arithmetic.cdiv(outputs, 128), 1)
     return Launch(grid=grid, block=(128, 1, 1), scalars=(tokens, outputs, sizes["K"]))
 
 

@@ -35,8 +35,8 @@ and which is its first tile of 64.
 Launch:
     moe_route            a warp a token; four a block
     moe_group            a block an expert: it counts, and writes where its own pairs are, in their order
-    moe_gate_up          8 inner numbers of one pair a block (⌈I/8⌉, T·S); four warps share H
-    moe_down             16 outputs of one token a block (⌈H/16⌉, T); eight warps share all choices and I
+    moe_gate_up          8 inner numbers of one pair a block (T·S, ⌈I/8⌉); four warps share H
+    moe_down             16 outputs of one token a block (T, ⌈H/16⌉); eight warps share all choices and I
     moe_grouped_*        128 rows of 64 pairs a block; blocks without a tile return at once
     moe_combine          a thread an output
 Products are those of `int4_matmul`: tensor cores, float32 sums, scales applied to the sums of blocks. One

@@ -10,7 +10,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
                     ACTIVATION* __restrict__ y) {
     __shared__ float parts[WARPS][16];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4;
-    const int token = blockIdx.y, first = blockIdx.x * 16;
+    const int token = blockIdx.x, first = blockIdx.y * 16;
     const int slices = (inner + Weights::SLICE - 1) / Weights::SLICE;
     const Weights stored = WEIGHTS(inner);
     // The warps share the slices of all choices: warp w has every WARPS-th, in the order of choices.

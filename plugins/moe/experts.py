@@ -139,7 +139,7 @@ def _gate_up(form: Form, grouped: bool) -> Kernel:
         scalars = (sizes["H"], sizes["S"], sizes["E"], sizes["I"])
         tile = 64 if grouped else 8
         pairs = _tiles(sizes, arithmetic) if grouped else sizes["T"] * sizes["S"]
-        return Launch(grid=(arithmetic.cdiv(sizes["I"], tile), pairs, 1), block=(128, 1, 1), scalars=scalars)
+        return Launch(grid=(pairs, arithmetic.cdiv(sizes["I"], tile), 1), block=(128, 1, 1), scalars=scalars)
 
     def reference(inputs: Mapping[str, NDArray[Any]], variant: Variant) -> dict[str, NDArray[np.float32]]:
         return {"hidden": naive.gate_up(inputs["x"], _experts(inputs), inputs)}
@@ -180,9 +180,9 @@ def _gate_up(form: Form, grouped: bool) -> Kernel:
 def _down(form: Form, grouped: bool) -> Kernel:
     def launch(sizes: Mapping[str, Dimension], arithmetic: Arithmetic, variant: Variant) -> Launch:
         if grouped:
-            grid = (arithmetic.cdiv(sizes["H"], 128), _tiles(sizes, arithmetic), 1)
+            grid = (_tiles(sizes, arithmetic), arithmetic.cdiv(sizes["H"], 128), 1)
             return Launch(grid=grid, block=(128, 1, 1), scalars=(sizes["I"], sizes["E"], sizes["H"]))
-        grid = (arithmetic.cdiv(sizes["H"], 16), sizes["T"], 1)
+        grid = (sizes["T"], arithmetic.cdiv(sizes["H"], 16), 1)
         scalars = (sizes["I"], sizes["S"], sizes["E"], sizes["H"])
         return Launch(grid=grid, block=(256, 1, 1), scalars=scalars)
 

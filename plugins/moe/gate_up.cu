@@ -9,7 +9,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 4)
                        int choices, int count, int inner, ACTIVATION* __restrict__ hidden) {
     __shared__ float parts[WARPS][16];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4;
-    const int pair = blockIdx.y, expert = experts[pair], first = blockIdx.x * 8;
+    const int pair = blockIdx.x, expert = experts[pair], first = blockIdx.y * 8;
     const bool known = expert >= 0 && expert < count;
     // Gate and up of one inner number are neighbours in memory and rows g and g + 8 here: one lane gets both sums.
     const long long gate = known && first + g < inner ? ((long long)expert * inner + first + g) * 2 : -1;

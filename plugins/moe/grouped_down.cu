@@ -9,7 +9,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
     __shared__ int tile_expert;
     const Group group = find_group(order, groups, count, tile_places, &tile_expert);
     if (group.expert < 0) return;
-    const int first = blockIdx.x * TILE_ROWS + threadIdx.x / 32 * 32 + threadIdx.x % 32 / 4;
+    const int first = blockIdx.y * TILE_ROWS + threadIdx.x / 32 * 32 + threadIdx.x % 32 / 4;
     const auto row = [&](int r, int half) -> long long {
         const int i = first + r * 16 + half * 8;
         return i < width ? (long long)group.expert * width + i : -1;

@@ -14,7 +14,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
         const int pair = tile_pairs[threadIdx.x];
         tile_places[threadIdx.x] = pair < 0 ? -1 : pair / choices;
     }
-    const int first = blockIdx.x * (TILE_ROWS / 2) + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
+    const int first = blockIdx.y * (TILE_ROWS / 2) + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
     const auto row = [&](int r, int half) -> long long {  // gate in the upper half of a row tile, up in the lower
         const int i = first + r * 8;
         return i < inner ? ((long long)group.expert * inner + i) * 2 + half : -1;

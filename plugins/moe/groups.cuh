@@ -4,10 +4,10 @@
 
 struct Group { int expert, used; };
 
-// Finds the tile of blockIdx.y and writes its pairs to `pairs` (-1: none). An expert of -1: there is no such tile,
+// Finds the tile of blockIdx.x and writes its pairs to `pairs` (-1: none). An expert of -1: there is no such tile,
 // for all threads alike. All threads must call, and meet before they read the pairs of others.
 __device__ __forceinline__ Group find_group(const int* order, const int* groups, int count, int* pairs, int* found) {
-    const int tile = blockIdx.y;
+    const int tile = blockIdx.x;
     if (threadIdx.x == 0) *found = -1;
     __syncthreads();
     for (int e = threadIdx.x; e < count; e += TILE_THREADS) {
