@@ -77,6 +77,8 @@ class RpcServer:
         self._pool: ThreadPoolExecutor | None = None
         self._server: grpc.Server | None = None
         self._operations: Operations | None = None
+        self.port = 0
+        """The port it serves on since `open`; 0 for a Unix socket."""
         self.local_port: int | None = None
         """The port of `local_address` while it serves there; 0 for a Unix socket."""
 
@@ -100,6 +102,7 @@ class RpcServer:
         port = self._listen(server)
         server.start()
         self._server = server
+        self.port = port
         self._health.open()
         _log.info("rpc_serving", address=options.address, port=port, tls=options.tls is not None)
         return port

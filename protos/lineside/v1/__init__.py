@@ -1,1 +1,1 @@
-"""Generated gRPC code of `lineside.v1`, made at build time from the protos beside this file."""
+"""gRPC code of `lineside.v1`, made at build time from the protos here; only `client` is written by hand."""
