@@ -2,14 +2,39 @@
 //
 // A = beta K Kt o D below the diagonal, M = (I + A)^-1, U = M beta V, W = M beta (K o exp G), P = Q Kt o D
 // (chunks.py says what D and G are). A block of 4 warps per chunk, value head and sequence. Products on tensor
-// cores with float32 sums; A and its inverse in float32, by forward substitution, a column a thread.
+// cores with float32 sums; A and its inverse in float32, by forward substitution of blocks of 16.
 // Macros: ACTIVATION (float16 or bfloat16), HEAD (32, 64 or 128).
 #include "chunk.cuh"
 #include "numbers.cuh"
 
-constexpr int INVERSE_ROW = CHUNK + 4;  // floats
+constexpr int INVERSE_ROW = CHUNK + 4, BLOCK = 16;  // floats; numbers a side
 constexpr int WIDE = CHUNK * HEAD_ROW > HEAD * CHUNK_ROW ? CHUNK * HEAD_ROW : HEAD * CHUNK_ROW;
 constexpr int SECOND = CHUNK * HEAD_ROW * 2 > CHUNK * INVERSE_ROW * 4 ? CHUNK * HEAD_ROW * 2 : CHUNK * INVERSE_ROW * 4;
+
+// Row I of M's blocks below the diagonal, where A's still stand: M_IJ = -M_II sum over L of A_IL M_LJ. 8 threads share
+// a row; blocks above the diagonal are zero, so that the sums may run over all of them.
+template <int I> __device__ __forceinline__ void invert_row(float* inverse) {
+    const int row = threadIdx.x / 8, column = threadIdx.x % 8;
+    float* const rows = inverse + I * BLOCK * INVERSE_ROW;
+    float sums[2 * I] = {};
+    for (int m = 0; m < I * BLOCK; ++m)
+#pragma unroll
+        for (int c = 0; c < 2 * I; ++c)
+            sums[c] += rows[row * INVERSE_ROW + m] * inverse[m * INVERSE_ROW + column + 8 * c];
+    __syncthreads();
+#pragma unroll
+    for (int c = 0; c < 2 * I; ++c) rows[row * INVERSE_ROW + column + 8 * c] = sums[c];
+    __syncthreads();
+    float products[2 * I] = {};
+    for (int m = 0; m < BLOCK; ++m)
+#pragma unroll
+        for (int c = 0; c < 2 * I; ++c)
+            products[c] += rows[row * INVERSE_ROW + I * BLOCK + m] * rows[m * INVERSE_ROW + column + 8 * c];
+    __syncthreads();
+#pragma unroll
+    for (int c = 0; c < 2 * I; ++c) rows[row * INVERSE_ROW + column + 8 * c] = -products[c];
+    __syncthreads();
+}
 
 // M with its columns scaled, in 16 bits, ready to be an operand.
 __device__ __forceinline__ void scale_columns(ACTIVATION* to, const float* inverse, const float* scale) {
@@ -85,22 +110,17 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_net_solve(
         }
     __syncthreads();
 
-    // Column j of M: x_j = 1, and below it x_i = -sum over m < i of A_im x_m. Meanwhile the other warps turn K.
-    float x[CHUNK];
+    // The inverse in place, by blocks of 16. First the four on the diagonal, a column a thread: x_j = 1, and below it
+    // x_i = -sum over m < i of A_im x_m. Meanwhile the other warps turn K.
+    float x[BLOCK];
     if (threadIdx.x < CHUNK) {
+        const float* const block = inverse + (int)threadIdx.x / BLOCK * BLOCK * (INVERSE_ROW + 1);
 #pragma unroll
-        for (int i = 0; i < CHUNK; ++i) x[i] = 0.0f;
+        for (int i = 0; i < BLOCK; ++i) {
+            float sum = 0.0f;
 #pragma unroll
-        for (int i = 0; i < CHUNK; ++i) {
-            float sums[4] = {};
-#pragma unroll
-            for (int m = 0; m < i; m += 4) {  // what lies beyond i is zero, in A and in x
-                float four[4];
-                load_floats(four, inverse + i * INVERSE_ROW + m);
-#pragma unroll
-                for (int c = 0; c < 4; ++c) sums[c] += four[c] * x[m + c];
-            }
-            x[i] = (i == (int)threadIdx.x ? 1.0f : 0.0f) - ((sums[0] + sums[1]) + (sums[2] + sums[3]));
+            for (int m = 0; m < i; ++m) sum += block[i * INVERSE_ROW + m] * x[m];
+            x[i] = (i == (int)threadIdx.x % BLOCK ? 1.0f : 0.0f) - sum;
         }
     } else {
         turn_rows(wide, keys, channels, count, threadIdx.x - CHUNK, blockDim.x - CHUNK);
@@ -108,8 +128,12 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_net_solve(
     __syncthreads();
     if (threadIdx.x < CHUNK)
 #pragma unroll
-        for (int i = 0; i < CHUNK; ++i) inverse[i * INVERSE_ROW + threadIdx.x] = x[i];
+        for (int i = 0; i < BLOCK; ++i)
+            inverse[((int)threadIdx.x / BLOCK * BLOCK + i) * INVERSE_ROW + threadIdx.x] = x[i];
     __syncthreads();
+    invert_row<1>(inverse);
+    invert_row<2>(inverse);
+    invert_row<3>(inverse);
 
     // W = (M o beta exp G) K: 16 rows a warp; M is lower triangular, so that only columns up to them count.
     scale_columns(operand, inverse, beta_decay);
