@@ -13,6 +13,7 @@ from lineside.daemon.doctor.checks.database import DatabaseCheck
 from lineside.daemon.doctor.checks.disk import DiskCheck
 from lineside.daemon.doctor.checks.engine import EngineCheck
 from lineside.daemon.doctor.checks.gpu import GpuCheck
+from lineside.daemon.doctor.checks.jetson import JetsonCheck
 from lineside.daemon.doctor.checks.memory import MemoryCheck
 from lineside.daemon.doctor.checks.platform import PlatformCheck
 from lineside.daemon.doctor.checks.ports import PortsCheck
@@ -27,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     RecipesCheck(),
     EngineCheck(),
     GpuCheck(),
+    JetsonCheck(),
     MemoryCheck(),
     ThermalCheck(),
     ClockCheck(),

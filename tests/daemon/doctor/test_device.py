@@ -279,7 +279,7 @@ def test_a_check_that_breaks_does_not_hide_the_others(device):
 
 
 def test_each_check_has_a_name_of_its_own() -> None:
-    assert len({check.name for check in CHECKS}) == len(CHECKS) == 14
+    assert len({check.name for check in CHECKS}) == len(CHECKS) == 15
 
 
 def test_the_command_says_everything_and_its_exit_code_says_whether_something_failed(device, tmp_path):
