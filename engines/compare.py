@@ -23,12 +23,22 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question to both engines. `region`: x0, y0, x1, y1 in fractions of the picture."""
+    """One question to both engines. `region`: x0, y0, x1, y1 in fractions of the picture.
+
+    `more`: further places that are shown after it; `golden`: a reference that is shown before everything.
+    """
 
     id: str
     prompt: Prompt
     grammar: Grammar
     region: Region = WHOLE
+    more: tuple[Region, ...] = ()
+    golden: Image | None = field(default=None, compare=False)
+
+    def shown(self, picture: Image) -> list[Image]:
+        """What the engine is shown of a picture, in the order a recipe shows it."""
+        crops = [cut(picture, region) for region in (self.region, *self.more)]
+        return crops if self.golden is None else [self.golden, *crops]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +117,9 @@ def compare_engines(
     tallies = {question.id: _Tally() for question in questions}
     for name, picture in pictures:
         for question in questions:
-            crop = cut(picture, question.region)
-            one = _ask(first, crop, question, max_tokens)
-            other = _ask(second, crop, question, max_tokens)
+            shown = question.shown(picture)
+            one = _ask(first, shown, question, max_tokens)
+            other = _ask(second, shown, question, max_tokens)
             _count(tallies[question.id], name, question, one, other)
         if progress is not None:
             progress(name)
@@ -125,11 +135,11 @@ def cut(picture: Image, region: Region) -> Image:
     return np.ascontiguousarray(picture[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)])
 
 
-def _ask(engine: Observable, picture: Image, question: Question, max_tokens: int) -> _Said:
+def _ask(engine: Observable, pictures: Sequence[Image], question: Question, max_tokens: int) -> _Said:
     rows: list[NDArray[np.float32]] = []
     try:
         answer = engine.answer(
-            [picture],
+            pictures,
             question.prompt,
             question.grammar,
             max_tokens=max_tokens,

@@ -22,8 +22,7 @@ from lineside.engines.weights import Checkpoint
 # About how many bits a weight takes in the end; an int4 model has 8-bit parts, and scales.
 _BITS_ABOUT: dict[Precision, float] = {"fp32": 32.0, "fp16": 16.5, "int8": 9.0, "int4": 5.5}
 _BUILDING_BYTES = 250 << 20  # Python, its libraries, and a few rows at a time: whatever the model's size
-_LOADED = 1.3  # of a loaded engine to its weights: matrices packed anew for the processor, states, work space
-_CALIBRATING = 2.5  # bytes a weight: 8 bits, packed anew, and what the model is shown
+_CALIBRATING = 1.0  # bytes a weight: 8 bits, their scales, and what the pictures send through
 
 
 class CannotBuild(EngineError):
@@ -96,7 +95,7 @@ def room_needed(
         disk=2 * bundle,
         building=_BUILDING_BYTES,
         calibrating=_BUILDING_BYTES + int(_CALIBRATING * weights) if calibrate else 0,
-        testing=_BUILDING_BYTES + int(_LOADED * loaded) if selftest else 0,
+        testing=_BUILDING_BYTES + loaded if selftest else 0,
     )
 
 

@@ -11,7 +11,7 @@ import click
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lineside.engines.base import Choice, Count, Grammar, Prompt, Schema, Text
+from lineside.engines.base import Choice, Count, Grammar, Image, Prompt, Schema, Text
 from lineside.engines.commands.grammars import Asked, question_options
 from lineside.engines.commands.pictures import picture_files, read_picture
 from lineside.engines.commands.rim import JSON, RUNTIME, THREADS, as_json_text, plain_errors
@@ -126,19 +126,45 @@ def read_questions(path: Path) -> list[Question]:
     if not isinstance(asks, list) or not asks:
         raise click.UsageError(f"{path} has no list `ask` of questions")
     regions = raw.get("regions") or {}
-    return [_question(path, at, ask, regions) for at, ask in enumerate(asks)]
+    sights = [_sight(ask) for ask in asks]
+    return [
+        _question(path, at, ask, regions, shared=sights.count(_sight(ask)) > 1) for at, ask in enumerate(asks)
+    ]
 
 
-def _question(path: Path, at: int, ask: Any, regions: Any) -> Question:
+def _sight(ask: Any) -> str:
+    """All that a question is shown, to tell whether two are shown the same."""
+    if not isinstance(ask, dict):
+        return ""
+    return repr([ask.get("regions") or [ask.get("region")], ask.get("golden")])
+
+
+def _question(path: Path, at: int, ask: Any, regions: Any, *, shared: bool) -> Question:
     where = f"{path}: question {at + 1}"
     if not isinstance(ask, dict) or not isinstance(ask.get("question"), str):
         raise click.UsageError(f"{where} has no `question`")
-    region = WHOLE
-    if ask.get("region") is not None:
-        region = _region(f"{where}, region {ask['region']!r}", regions, ask["region"])
-    id_ = str(ask.get("id", at + 1))
-    # Its words come before the picture, as when a recipe runs.
-    return Question(id_, Prompt(ask["question"]), _answer(where, ask.get("answer")), region)
+    if ask.get("clip") is not None:
+        raise click.UsageError(f"{where} looks at a clip, and engines are compared on pictures: leave it out")
+    named = ask.get("regions") or ([ask["region"]] if ask.get("region") is not None else [])
+    places = [_region(f"{where}, region {name!r}", regions, name) for name in named] or [WHOLE]
+    # As when a recipe runs: words before the picture, but after it where questions share what they look at.
+    prompt = Prompt(question=ask["question"]) if shared else Prompt(instruction=ask["question"])
+    return Question(
+        str(ask.get("id", at + 1)),
+        prompt,
+        _answer(where, ask.get("answer")),
+        places[0],
+        tuple(places[1:]),
+        _golden(path, where, ask.get("golden")),
+    )
+
+
+def _golden(path: Path, where: str, raw: Any) -> Image | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or not isinstance(raw.get("file"), str):
+        raise click.UsageError(f"{where}: `golden` has no `file`")
+    return read_picture(path.parent / raw["file"])
 
 
 def _region(where: str, regions: Any, name: Any) -> Region:

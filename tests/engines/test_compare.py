@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import PIL.Image
 import pytest
@@ -156,10 +157,49 @@ def test_a_recipe_is_a_file_of_questions(tmp_path: Path) -> None:
     )
     assert read_questions(path) == [
         Question("cap", Prompt("Is it ok?"), Choice(("ok", "no")), (0.1, 0.2, 0.5, 0.6)),
-        Question("2", Prompt("How many?"), Count(0, 7)),
-        Question("lot", Prompt("Read it."), Text("L[0-9]+", 9)),
-        Question("all", Prompt("All?"), Schema({"type": "boolean"})),
+        # Three look at the whole picture, and so come after it.
+        Question("2", Prompt(question="How many?"), Count(0, 7)),
+        Question("lot", Prompt(question="Read it."), Text("L[0-9]+", 9)),
+        Question("all", Prompt(question="All?"), Schema({"type": "boolean"})),
     ]
+
+
+def test_a_recipes_questions_are_shown_what_the_recipe_shows_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    golden = rng.integers(0, 256, (8, 6, 3), np.uint8)
+    PIL.Image.fromarray(golden).save(tmp_path / "golden.png")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        """
+        regions: {left: [0, 0, 0.5, 1], right: [0.5, 0, 1, 1]}
+        ask:
+          - {id: alike, regions: [right, left], question: Alike?, answer: {choice: [ok, no]}}
+          - {id: same, region: left, golden: {file: golden.png}, question: Same?, answer: {choice: [ok, no]}}
+          - {id: cap, region: right, question: Cap?, answer: {choice: [ok, no]}}
+          - {id: crack, region: right, question: Crack?, answer: {choice: [ok, no]}}
+        """
+    )
+    picture = rng.integers(0, 256, (10, 20, 3), np.uint8)
+    alike, same, cap, crack = read_questions(path)
+
+    assert [crop.tolist() for crop in alike.shown(picture)] == [
+        picture[:, 10:].tolist(),
+        picture[:, :10].tolist(),
+    ]
+    assert [crop.tolist() for crop in same.shown(picture)] == [golden.tolist(), picture[:, :10].tolist()]
+    assert [one.prompt for one in (alike, cap, crack)] == [
+        Prompt("Alike?"),
+        Prompt(question="Cap?"),
+        Prompt(question="Crack?"),
+    ]
+
+
+def test_a_question_about_a_clip_is_not_compared_on_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("ask: [{question: Moves?, clip: {frames: 8}, answer: {choice: [ok, no]}}]")
+
+    with pytest.raises(click.UsageError, match="looks at a clip"):
+        read_questions(path)
 
 
 def run(*arguments: object) -> Result:
