@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lineside.plugins.gated_delta_net.shapes import draw_layer, operator_for
+from lineside.plugins.gated_delta_net.shapes import operator_for
+from lineside.plugins.gated_delta_net.tensors import draw_layer
 from lineside.plugins.host.build import Mode
 from lineside.plugins.host.run import run
 from lineside.plugins.operator import Kernel, Variant

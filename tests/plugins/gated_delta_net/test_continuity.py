@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineside.plugins.gated_delta_net.naive import gated_delta_net
-from lineside.plugins.gated_delta_net.shapes import ROUNDING
+from lineside.plugins.gated_delta_net.tensors import ROUNDING
 
 pytestmark = pytest.mark.host
 

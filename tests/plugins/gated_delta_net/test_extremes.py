@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lineside.plugins.gated_delta_net.naive import gated_delta_net
-from lineside.plugins.gated_delta_net.shapes import ROUNDING
+from lineside.plugins.gated_delta_net.tensors import ROUNDING
 
 pytestmark = pytest.mark.host
 
