@@ -1,4 +1,4 @@
-"""Files as Jetsons show them: written from NVIDIA's and the kernel's documentation, none recorded from a box."""
+"""Files as Jetsons show them, written from NVIDIA's and the kernel's documentation; none is from a real box."""
 
 from __future__ import annotations
 
