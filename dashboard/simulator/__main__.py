@@ -13,7 +13,13 @@ from lineside.dashboard.simulator.fleet import plans, run
 
 @click.command()
 @click.option("--devices", type=click.IntRange(1, 2000), default=12, show_default=True)
-@click.option("--first-port", type=click.IntRange(1, 63000), default=52000, show_default=True)
+@click.option(
+    "--first-port",
+    type=click.IntRange(0, 63000),
+    default=52000,
+    show_default=True,
+    help="Ports count up from here; 0 takes free ones, to be found by --mqtt.",
+)
 @click.option(
     "--past", type=click.IntRange(0, 5000), default=120, show_default=True, help="Parts judged before."
 )
@@ -27,8 +33,8 @@ def main(
 ) -> None:
     """Play a fleet of devices that judge nothing, until stopped (Ctrl-C)."""
     wanted = plans(devices, every_s=every_s, trouble=not no_trouble)
-    last = first_port + devices - 1
-    click.echo(f"{devices} simulated devices on 127.0.0.1:{first_port} to {last}  (Ctrl-C ends them)")
+    where = f"127.0.0.1:{first_port} to {first_port + devices - 1}" if first_port else "free ports"
+    click.echo(f"{devices} simulated devices on {where}  (Ctrl-C ends them)")
     address = Address.parse(broker) if broker else None
 
     async def play() -> None:
