@@ -24,18 +24,18 @@ PYTEST_ARGS ?=
 on = $(filter-out 0 no false,$(1))
 DEMO_ARGS := $(if $(PARTS),--parts $(PARTS)) $(if $(SEED),--seed $(SEED)) $(if $(call on,$(HEADLESS)),--headless) $(ARGS)
 
-.PHONY: help demo test lint parity bench protos clean
+.PHONY: help demo test lint parity bench deb deb-test protos clean
 
 help: ## this list
 	@echo "make demo [PARTS=200] [SEED=7] [HEADLESS=1] [ARGS=...]"
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(STAMPS)/runtime ## watch a line being inspected, on this machine, with nothing to prepare
 	@$(BIN)/lineside demo $(DEMO_ARGS)
 
 test: lint ## style, types, import arrows, and all tests against recorded tensors
 	@.ci/system-packages
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not parity" --ignore tests/benchmarks $(PYTEST_ARGS) $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not parity and not debian" --ignore tests/benchmarks $(PYTEST_ARGS) $(TESTS)
 
 lint: $(STAMPS)/test ## style, types and import arrows only
 	$(BIN)/ruff check
@@ -50,6 +50,17 @@ parity: $(STAMPS)/parity ## the graphs against torch and transformers, live (dow
 
 bench: $(STAMPS)/bench ## how fast: one table
 	$(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/benchmarks
+
+deb: $(STAMPS)/runtime ## the Debian package for this machine (ARGS="--arch arm64 --python 3.12" for another), into dist/
+	@$(BIN)/python systemd/debian/build.py $(ARGS)
+
+deb-test: $(STAMPS)/test ## that package in a fresh Debian: installed, judging, removed, purged (root, debootstrap)
+	@.ci/system-packages debootstrap
+	$(BIN)/python -m pytest -m debian $(PYTEST_ARGS) tests/packaging
+
+fuzz: $(STAMPS)/test ## malformed recipes and calls, EXAMPLES=20000 of each
+	LINESIDE_FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q --timeout 0 -p no:cacheprovider \
+		tests/daemon/rpc/test_fuzz_calls.py tests/daemon/recipes/test_fuzz_recipes.py
 
 protos: $(STAMPS)/runtime ## make the gRPC code anew
 	$(PACKAGE) . --no-deps
