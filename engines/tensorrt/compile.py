@@ -155,8 +155,8 @@ def _check_chip(library: Library, sm: int, rounding: Rounding) -> None:
         if here != sm:
             said = f"this machine's chip is sm_{here}" if here else "this machine has no GPU"
             raise LibraryMissing(
-                f"{library.runtime} compiles for the chip it runs on, and {said}: run this on a machine with an "
-                f"sm_{sm}, or compile for --runtime tensorrt-rtx"
+                f"{library.runtime} compiles for the chip it runs on, and {said}: run this on a machine with "
+                f"an sm_{sm}, or compile for --runtime tensorrt-rtx"
             )
     least = _LEAST_CHIP.get(rounding, 0)
     if sm < least:
@@ -276,8 +276,14 @@ def _forecast(work: _Work, graphs: Sequence[_Graph], new_weights: int) -> Foreca
         if build.target.runtime == work.target.runtime and build.made.plugins == work.made.plugins
         for name in build.graphs
     }
-    sizes = [GraphToCompile(one.name, len(one.model.graph.node), one.model.ByteSize()) for one in graphs]
+    sizes = [_size(one) for one in graphs]
     return forecast(work.target.runtime, sizes, new_weights, before)
+
+
+def _size(graph: _Graph) -> GraphToCompile:
+    nodes = graph.model.graph.node
+    loops = sum(node.op_type == "Scan" for node in nodes)
+    return GraphToCompile(graph.name, len(nodes), loops, graph.model.ByteSize())
 
 
 def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:

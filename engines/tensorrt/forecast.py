@@ -17,23 +17,36 @@ from lineside.engines.room import CannotBuild
 from lineside.engines.tensorrt.library import Runtime
 from lineside.engines.tensorrt.plans import Build
 
-# Measured with TensorRT-RTX 1.7.1 on two cores, weights as inputs (docs/tensorrt.md): a process that has
-# loaded
-# the library, and what each node of a graph adds.
-_LIBRARY_BYTES = 350 << 20
-_NODE_BYTES = 100 << 10
-_NODE_SECONDS = 0.0025
-_LOAD_SECONDS = 1.5
-_NODE_PLAN_BYTES = 8 << 10
+# Measured with TensorRT-RTX 1.7.1 on two cores, weights as inputs (docs/tensorrt.md): what a process that has
+# loaded the library takes, and what each node and each loop (a layer's delta rule in a prefill) adds.
+_LIBRARY_BYTES, _LIBRARY_SECONDS = 300 << 20, 1.5
+_NODE_BYTES, _NODE_SECONDS, _NODE_PLAN_BYTES = 180 << 10, 0.008, 7 << 10
+_LOOP_BYTES, _LOOP_SECONDS, _LOOP_PLAN_BYTES = 32 << 20, 3.0, 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class GraphToCompile:
-    """A graph's size: nodes, bytes inside it, bytes of the weights fed to it."""
+    """A graph's size: `nodes`, `loops` among them, and bytes `inside` it."""
 
     name: str
     nodes: int
+    loops: int
     inside: int
+
+    @property
+    def plan_bytes(self) -> int:
+        """Of the plan, by the rule."""
+        return self.inside + self.nodes * _NODE_PLAN_BYTES + self.loops * _LOOP_PLAN_BYTES
+
+    @property
+    def peak_bytes(self) -> int:
+        """Of memory, by the rule; what lies inside is there as it is parsed and as it is compiled."""
+        return _LIBRARY_BYTES + self.nodes * _NODE_BYTES + self.loops * _LOOP_BYTES + 4 * self.inside
+
+    @property
+    def seconds(self) -> float:
+        """By the rule."""
+        return _LIBRARY_SECONDS + self.nodes * _NODE_SECONDS + self.loops * _LOOP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +104,16 @@ def forecast(
     """
     known = [before[one.name].graphs[one.name] for one in graphs if one.name in before]
     measured = bool(graphs) and len(known) == len(graphs)
-    plans = sum(one.inside + one.nodes * _NODE_PLAN_BYTES for one in graphs)
+    plans = sum(one.plan_bytes for one in graphs)
     if measured:
         peak = max(one.peak_bytes for one in known)
         seconds: float | None = sum(one.seconds for one in known)
         plans = sum(one.bytes for one in known)
     else:
-        # Twice what lies inside a graph: as it is parsed, and as it is compiled.
-        peak = _LIBRARY_BYTES + max((one.nodes * _NODE_BYTES + 4 * one.inside for one in graphs), default=0)
+        peak = max((one.peak_bytes for one in graphs), default=0)
         seconds = None
         if runtime == "tensorrt-rtx":
-            seconds = sum(_LOAD_SECONDS + one.nodes * _NODE_SECONDS for one in graphs)
+            seconds = sum(one.seconds for one in graphs)
     return Forecast(new_weights, new_weights + plans, peak, seconds, measured)
 
 

@@ -68,7 +68,7 @@ def test_an_axis_nobody_gave_a_range_is_refused() -> None:
         shapes_of(graph.input, {})
 
 
-GRAPHS = [GraphToCompile("step", 800, 1 << 20), GraphToCompile("prefill", 1000, 2 << 20)]
+GRAPHS = [GraphToCompile("step", 800, 0, 1 << 20), GraphToCompile("prefill", 1000, 6, 2 << 20)]
 
 
 def test_a_forecast_counts_weights_and_says_that_time_is_unknown_where_it_is() -> None:
@@ -144,3 +144,20 @@ def test_rtx_has_no_timings_to_keep(tmp_path: Path) -> None:
     library = Library("tensorrt-rtx", "1.7.1", SimpleNamespace())  # type: ignore[arg-type]
     timing_cache.keep(library, Config(), tmp_path / "cache")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "seconds", "peak", "plan"),
+    [
+        (GraphToCompile("step", 2391, 0, 2428 << 10), 35, 660 << 20, 16_300_000),
+        (GraphToCompile("prefill", 3405, 18, 2542 << 10), 113, 1434 << 20, 100_700_000),
+    ],
+    ids=["step", "prefill"],
+)
+def test_the_rule_gives_what_was_measured_of_2b(
+    graph: GraphToCompile, seconds: float, peak: int, plan: int
+) -> None:
+    """The table of docs/tensorrt.md: sizes within a quarter, times within half, for cores were shared."""
+    assert graph.seconds == pytest.approx(seconds, rel=0.5)
+    assert graph.peak_bytes == pytest.approx(peak, rel=0.25)
+    assert graph.plan_bytes == pytest.approx(plan, rel=0.25)
