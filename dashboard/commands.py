@@ -21,6 +21,7 @@ from lineside.dashboard.ingest.owner import Owner
 from lineside.dashboard.people import accounts
 from lineside.dashboard.people.commands import user, write_link
 from lineside.dashboard.serve import DashboardServer
+from lineside.dashboard.simulator.__main__ import main as simulate
 
 REFUSED = 3
 
@@ -109,6 +110,7 @@ def dashboard(context: click.Context, /, sign_in_link_to: Path | None, **told: A
 
 
 dashboard.add_command(user)
+dashboard.add_command(simulate)
 
 
 @dashboard.command()

@@ -37,6 +37,8 @@ CAMERA = "cam1"
 SIGN_IN_LINK = "sign-in-link"
 """The file in the demonstration's folder with the link that opens the dashboard, once."""
 LINK_WITHIN_S = 40.0
+NEIGHBOURS = 2
+"""Simulated devices beside the real one, so that the fleet's page has a fleet to show."""
 
 
 class DemoFailed(Exception):
@@ -110,7 +112,11 @@ def running_demo(plan: DemoPlan) -> Iterator[RunningDemo]:
             link = plan.folder / SIGN_IN_LINK
             arguments = ["dashboard", "--device", target, "--listen", listen, "--database", database]
             arguments += ["--workers", "1", "--sign-in-link-to", str(link)]
+            arguments += ["--mqtt", f"{broker.host}:{broker.port}"]
             stack.enter_context(process("dashboard", arguments, plan.folder))
+            simulate = ["dashboard", "--database", database, "simulate", "--devices", str(NEIGHBOURS)]
+            simulate += ["--first-port", "0", "--mqtt", f"{broker.host}:{broker.port}", "--no-trouble"]
+            stack.enter_context(process("neighbours", simulate, plan.folder))
             url = f"http://{listen}/"
         yield RunningDemo(broker, target, url, settings, daemon)
 

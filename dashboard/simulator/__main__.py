@@ -11,7 +11,7 @@ from lineside.dashboard.config import Address
 from lineside.dashboard.simulator.fleet import plans, run
 
 
-@click.command()
+@click.command("simulate")
 @click.option("--devices", type=click.IntRange(1, 2000), default=12, show_default=True)
 @click.option(
     "--first-port",
