@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lineside.plugins.causal_convolution.shapes import OPERATOR as CAUSAL_CONVOLUTION
+from lineside.plugins.gated_delta_net.shapes import OPERATOR as GATED_DELTA_NET
+from lineside.plugins.int4_matmul.shapes import OPERATOR as INT4_MATMUL
+from lineside.plugins.moe.shapes import OPERATOR as MOE
 from lineside.plugins.operator import Kernel, Operator, Variant
 
-OPERATORS: tuple[Operator, ...] = ()
+OPERATORS: tuple[Operator, ...] = (GATED_DELTA_NET, CAUSAL_CONVOLUTION, MOE, INT4_MATMUL)
 
 
 class UnknownKernel(Exception):

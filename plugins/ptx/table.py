@@ -86,9 +86,32 @@ def make(kernels: Iterable[Kernel], ptxas: Path, cache: Path | None) -> Table:
 
 
 def dynamic_shared(kernel: Kernel, variant: Variant) -> int:
-    """Most dynamic shared memory, in bytes, that a launch asks for at the sizes the check times."""
-    asked = [int(kernel.launch(sizes, Integers(), variant).shared_bytes) for sizes in kernel.sizes]
-    return max(asked, default=0)
+    """Most dynamic shared memory, in bytes, that a launch asks for at the sizes the check times.
+
+    Raises ValueError where it hangs on a size that only drawn tensors would tell.
+    """
+    asked = set()
+    for other in (1, 97):
+        sizes = (_Assumed(sizes, other) for sizes in kernel.sizes)
+        asked.add(max((_shared_bytes(kernel, one, variant) for one in sizes), default=0))
+    if len(asked) > 1:
+        raise ValueError(f"{kernel.name}: its shared memory hangs on a size that `sizes` does not name")
+    return asked.pop()
+
+
+class _Assumed(dict[str, int]):
+    """Sizes by name, and one number for all others: tensors have dimensions that `sizes` leaves out."""
+
+    def __init__(self, sizes: Mapping[str, int], other: int) -> None:
+        super().__init__(sizes)
+        self._other = other
+
+    def __missing__(self, name: str) -> int:
+        return self._other
+
+
+def _shared_bytes(kernel: Kernel, sizes: Mapping[str, int], variant: Variant) -> int:
+    return int(kernel.launch(sizes, Integers(), variant).shared_bytes)
 
 
 def stale(table: Table, kernels: Iterable[Kernel]) -> list[str]:
