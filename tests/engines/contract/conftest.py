@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tiny_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tensorrt"))
@@ -26,14 +27,27 @@ def choice(request: pytest.FixtureRequest) -> Choice:
     return found
 
 
+@pytest.fixture(scope="session")
+def dense_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random engine without experts."""
+    checkpoint = tiny_engine.write_checkpoint(tmp_path_factory.mktemp("dense"), "dense")
+    return tiny_engine.build(checkpoint, tmp_path_factory.mktemp("bundle") / "engine")
+
+
 @pytest.fixture(scope="module")
-def opened(choice: Choice, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
+def asked(choice: Choice, bundle: Path, dense_bundle: Path) -> Path:
+    """The bundle that the runtime is asked."""
+    return dense_bundle if choice.dense else bundle
+
+
+@pytest.fixture(scope="module")
+def opened(choice: Choice, asked: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
     """Opens the bundle on the runtime; everything opened is closed at the end."""
     sessions: list[EngineSession] = []
     folder = tmp_path_factory.mktemp(choice.name)
 
     def make(**options: object) -> EngineSession:
-        sessions.append(choice.open(bundle, folder, **options))
+        sessions.append(choice.open(asked, folder, **options))
         return sessions[-1]
 
     yield make
@@ -47,8 +61,8 @@ def engine(opened: Opener) -> EngineSession:
     return opened()
 
 
-@pytest.fixture(scope="session")
-def reference(bundle: Path) -> Iterator[EngineSession]:
+@pytest.fixture(scope="module")
+def reference(asked: Path) -> Iterator[EngineSession]:
     """ONNX Runtime on the processor, which keeps nothing from question to question."""
-    with Engine.open(bundle, "onnxruntime", threads=1, snapshot_bytes=0, picture_bytes=0) as session:
+    with Engine.open(asked, "onnxruntime", threads=1, snapshot_bytes=0, picture_bytes=0) as session:
         yield session

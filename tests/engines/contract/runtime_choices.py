@@ -40,11 +40,17 @@ VISION = {"B": (1, 1), "P": (1, 4096), "M": (1, 1024)}
 
 @dataclass(frozen=True)
 class Choice:
-    """`open(bundle, folder, **options)`; `tolerance`: of probabilities, against the reference."""
+    """`open(bundle, folder, **options)`; `tolerance`: of probabilities, against the reference.
+
+    `logits`: of logits, of the largest. `dense`: asked without a mixture of experts, because half precision
+    sends a token to another expert where two are nearly level, and random experts have nothing in common.
+    """
 
     name: str
     open: Callable[..., EngineSession]
     tolerance: float = 1e-5
+    logits: float = 1e-4
+    dense: bool = False
 
 
 def standin_runtime(device: StandinDevice, folder: Path, *, tight: bool) -> Runtime:
@@ -171,9 +177,9 @@ CHOICES = (
     Choice("onnxruntime", _by_name("onnxruntime")),
     Choice("tensorrt-standin", _standin(tight=False)),
     Choice("tensorrt-standin-tight", _standin(tight=True)),
-    Choice("tensorrt-standin-compiled", _standin_compiled, 2e-2),
-    Choice("onnxruntime-cuda", _by_name("onnxruntime-cuda"), 1e-3),
-    Choice("onnxruntime-tensorrt-rtx", _by_name("onnxruntime-tensorrt-rtx"), 1e-2),
-    # Half precision: random weights enlarge every rounding.
-    Choice("tensorrt", _compiled, 5e-2),
+    Choice("tensorrt-standin-compiled", _standin_compiled, 3e-2, 5e-2, dense=True),
+    Choice("onnxruntime-cuda", _by_name("onnxruntime-cuda"), 1e-3, 1e-3),
+    Choice("onnxruntime-tensorrt-rtx", _by_name("onnxruntime-tensorrt-rtx"), 1e-2, 1e-2),
+    # The GPU's half precision: random weights enlarge every rounding.
+    Choice("tensorrt", _compiled, 5e-2, 5e-2, dense=True),
 )
