@@ -39,7 +39,7 @@ from lineside.plugins.operator import Arithmetic, Dimension, Kernel, Launch, Ten
 NC = f"(T+{CHUNK - 1})//{CHUNK}"
 
 
-def of_chunks(head: int, chunks: str) -> tuple[Tensor, Tensor, Tensor]:
+def _of_chunks(head: int, chunks: str) -> tuple[Tensor, Tensor, Tensor]:
     return (
         Tensor(name="u", dtype="activation", shape=("B", "HV", chunks, head, CHUNK)),
         Tensor(name="w", dtype="activation", shape=("B", "HV", chunks, CHUNK, head)),
@@ -117,7 +117,7 @@ def solve(head: int, activations: tuple[str, ...]) -> Kernel:
         name="gated_delta_net_solve",
         source=source("solve"),
         inputs=(MIXED, LOG_DECAY, BETA),
-        outputs=of_chunks(head, NC),
+        outputs=_of_chunks(head, NC),
         scalars=("tokens", "key_heads", "value_heads"),
         variants=variants_for(head, activations),
         launch=launch,
@@ -167,7 +167,7 @@ def scan(head: int, activations: tuple[str, ...]) -> Kernel:
         inputs=(
             MIXED,
             LOG_DECAY,
-            *of_chunks(head, "NC"),
+            *_of_chunks(head, "NC"),
             by_value("z", head),
             norm_weight(head),
             state("state", head),

@@ -28,8 +28,7 @@ extern "C" __global__ void __launch_bounds__(4 * HEAD, 2) gated_delta_net_decode
     tile.load(state + this_head * HEAD * HEAD);  // first: it is nearly all that this kernel waits for
 
     if (warp < 3) {
-        const int of[3] = {key_head, key_heads + key_head, 2 * key_heads + head};
-        const int channel = of[warp] * HEAD + lane_channel;
+        const int channel = place(warp, key_head, head, key_heads) * HEAD + lane_channel;
         const Convolution convolution = {qkv + (size_t)sequence * channels + channel,
                                          conv_state + (size_t)sequence * (TAPS - 1) * channels + channel, channels};
         float x[LANE_CHANNELS];

@@ -39,8 +39,7 @@ extern "C" __global__ void __launch_bounds__(4 * HEAD, 2) gated_delta_net_recurr
             // One after another, not all three at once: registers are what the state needs.
 #pragma unroll 1
             for (int which = 0; which < 3; ++which) {
-                const int at = (which == 0 ? key_head : which == 1 ? key_heads + key_head : 2 * key_heads + head);
-                const int channel = at * HEAD + lane_channel;
+                const int channel = place(which, key_head, head, key_heads) * HEAD + lane_channel;
                 const Convolution convolution = {rows + channel, before + channel, channels};
                 float x[LANE_CHANNELS];
                 convolution.at(token, conv_weight + (size_t)channel * TAPS, x);
@@ -84,8 +83,7 @@ extern "C" __global__ void __launch_bounds__(4 * HEAD, 2) gated_delta_net_recurr
 
     tile.store(next_state + this_head * HEAD * HEAD);
     if (warp < 3 && (warp == 2 || head % heads_per_key == 0)) {
-        const int of[3] = {key_head, key_heads + key_head, 2 * key_heads + head};
-        const int channel = of[warp] * HEAD + lane_channel;
+        const int channel = place(warp, key_head, head, key_heads) * HEAD + lane_channel;
         const Convolution convolution = {rows + channel, before + channel, channels};
         convolution.keep_last(tokens, next_conv_state + (size_t)sequence * (TAPS - 1) * channels + channel);
     }

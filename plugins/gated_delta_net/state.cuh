@@ -5,10 +5,21 @@
 #pragma once
 #include "numbers.cuh"
 
-constexpr int ROWS = 2, COLUMNS = HEAD / 8, GROUPS = HEAD / 32;
+constexpr int ROWS = 2, GROUPS = HEAD / 32;
+
+// Four numbers in one store. Written out, because the compiler splits some of these into four when left to itself.
+__device__ __forceinline__ void store_four(float* to, const float (&four)[4]) {
+#ifdef __CUDACC__
+    asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(four[0]),
+                 "f"(four[1]), "f"(four[2]), "f"(four[3])
+                 : "memory");
+#else
+    store_floats(to, four);
+#endif
+}
 
 struct StateTile {
-    float at[ROWS][COLUMNS];
+    float at[ROWS][GROUPS][4];
 
     __device__ __forceinline__ static int row() { return threadIdx.x / 32 * 8 + threadIdx.x % 32 / 8 * ROWS; }
     __device__ __forceinline__ static int column() { return threadIdx.x % 8 * 4; }
@@ -18,19 +29,14 @@ struct StateTile {
 #pragma unroll
         for (int r = 0; r < ROWS; ++r)
 #pragma unroll
-            for (int g = 0; g < GROUPS; ++g) {
-                const float4 four = *reinterpret_cast<const float4*>(head + (row() + r) * HEAD + 32 * g + column());
-                at[r][4 * g] = four.x, at[r][4 * g + 1] = four.y, at[r][4 * g + 2] = four.z, at[r][4 * g + 3] = four.w;
-            }
+            for (int g = 0; g < GROUPS; ++g) load_floats(at[r][g], head + (row() + r) * HEAD + 32 * g + column());
     }
 
     __device__ __forceinline__ void store(float* head) const {
 #pragma unroll
         for (int r = 0; r < ROWS; ++r)
 #pragma unroll
-            for (int g = 0; g < GROUPS; ++g)
-                *reinterpret_cast<float4*>(head + (row() + r) * HEAD + 32 * g + column()) =
-                    make_float4(at[r][4 * g], at[r][4 * g + 1], at[r][4 * g + 2], at[r][4 * g + 3]);
+            for (int g = 0; g < GROUPS; ++g) store_four(head + (row() + r) * HEAD + 32 * g + column(), at[r][g]);
     }
 
     // S <- decay S;  d = beta (v - S k);  S <- S + d kT;  o = S q. With q.k known, o needs no second pass over S:
@@ -47,8 +53,8 @@ struct StateTile {
             for (int r = 0; r < ROWS; ++r)
 #pragma unroll
                 for (int c = 0; c < 4; ++c) {
-                    sk[r] += at[r][4 * g + c] * keys[c];
-                    sq[r] += at[r][4 * g + c] * queries[c];
+                    sk[r] += at[r][g][c] * keys[c];
+                    sq[r] += at[r][g][c] * queries[c];
                 }
         }
         // Four sums over 8 lanes in four shuffles: at each step a lane gives away half of what it still holds. In
@@ -76,7 +82,7 @@ struct StateTile {
 #pragma unroll
             for (int r = 0; r < ROWS; ++r)
 #pragma unroll
-                for (int c = 0; c < 4; ++c) at[r][4 * g + c] = decay * at[r][4 * g + c] + d[r] * keys[c];
+                for (int c = 0; c < 4; ++c) at[r][g][c] = decay * at[r][g][c] + d[r] * keys[c];
         }
     }
 };

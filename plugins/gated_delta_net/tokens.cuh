@@ -7,6 +7,11 @@ constexpr int TAPS = 4;                   // of the convolution; the state keeps
 constexpr int LANE_CHANNELS = HEAD / 32;
 constexpr float EPSILON = 1e-6f;          // of the L2 norm and of the gated norm
 
+// Where a head's queries (0), keys (1) or values (2) lie among the channels, in heads.
+__device__ __forceinline__ int place(int which, int key_head, int head, int key_heads) {
+    return which == 0 ? key_head : which == 1 ? key_heads + key_head : 2 * key_heads + head;
+}
+
 __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
 
 // The causal convolution of some channels: `tokens` [T, channels] and what came `before` [TAPS - 1, channels], both

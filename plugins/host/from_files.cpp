@@ -32,7 +32,11 @@ long long next(FILE* file) {
 }
 }  // namespace
 
-int main(int, char** given) {
+int main(int given_count, char** given) {
+    if (given_count != 2) {
+        fputs("usage: PROGRAM FOLDER\n", stderr);
+        return 2;
+    }
     const std::string folder = given[1];
     FILE* job = open(folder, "launch", "r");
     unsigned grid[3], block[3];
