@@ -14,7 +14,7 @@ from lineside.daemon.rpc import convert
 from lineside.daemon.rpc.callers import Callers
 from lineside.daemon.rpc.desks import Desks
 from lineside.daemon.rpc.names import check_device
-from lineside.daemon.rpc.paging import decode_token, encode_token, page_size
+from lineside.daemon.rpc.paging import decode_token, encode_token, number_of, page_size
 from lineside.daemon.rpc.policy import allowed
 from lineside.daemon.store.changes import ChangeRow
 from lineside.v1 import devices_pb2, devices_pb2_grpc
@@ -65,7 +65,7 @@ class DeviceService(devices_pb2_grpc.DeviceServiceServicer):
         check_device(request.parent, self._appliance.device().device, "parent")
         arguments = {"list": "changes"}
         size = page_size(request.page_size)
-        after = int(decode_token(request.page_token, arguments) or 0)
+        after = number_of(decode_token(request.page_token, arguments)) or 0
         found = self._desk.changes(after, size + 1)
         page = found[:size]
         more = encode_token(str(page[-1].sequence), arguments) if len(found) > size else ""

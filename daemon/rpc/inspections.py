@@ -21,7 +21,7 @@ from lineside.daemon.rpc.asking import checked_expected, checked_part_id, checke
 from lineside.daemon.rpc.errors import RpcFault, bad_field, not_found, stopping
 from lineside.daemon.rpc.masks import checked_mask, masked
 from lineside.daemon.rpc.names import check_device, child_id, child_name
-from lineside.daemon.rpc.paging import decode_token, encode_token, page_size
+from lineside.daemon.rpc.paging import decode_token, encode_token, number_of, page_size
 from lineside.daemon.rpc.ports import EvidenceGone, ReadsResults
 from lineside.daemon.rpc.slots import Slots
 from lineside.daemon.rpc.stations import station_of
@@ -95,7 +95,7 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
         arguments = {"list": "inspections", "filter": request.filter}
         size = page_size(request.page_size)
         cursor = decode_token(request.page_token, arguments)
-        found = self._results.find(comparisons, page_size=size, before_sequence=_before(cursor))
+        found = self._results.find(comparisons, page_size=size, before_sequence=number_of(cursor))
         token = encode_token(str(found.next_before), arguments) if found.next_before is not None else ""
         return inspections_pb2.ListInspectionsResponse(
             inspections=[masked(convert.inspection(result), mask) for result in found.results],
@@ -224,11 +224,3 @@ class InspectionService(inspections_pb2_grpc.InspectionServiceServicer):
         return inspections_pb2.WatchInspectionsResponse(
             progress=inspections_pb2.WatchProgress(sequence=cursor, time=convert.timestamp(self._clock.now()))
         )
-
-
-def _before(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not cursor.isascii() or not cursor.isdigit():
-        raise bad_field("page_token", "not a token of this device: start from the first page")
-    return int(cursor)

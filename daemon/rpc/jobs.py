@@ -16,7 +16,7 @@ from lineside.daemon.rpc.asking import MOST_EXPECTED, checked_expected
 from lineside.daemon.rpc.desks import Desks, request_key
 from lineside.daemon.rpc.errors import bad_field, not_found
 from lineside.daemon.rpc.names import check_device, child_id, child_name
-from lineside.daemon.rpc.paging import decode_token, encode_token, page_size
+from lineside.daemon.rpc.paging import decode_token, encode_token, number_of, page_size
 from lineside.daemon.rpc.recipes import recipe_and_version
 from lineside.daemon.rpc.stations import station_of
 from lineside.daemon.values import Verdict
@@ -68,8 +68,8 @@ class JobService(jobs_pb2_grpc.JobServiceServicer):
         wanted = _state(request.state)
         arguments = {"list": "jobs", "state": str(wanted or ""), "station": station or ""}
         size = page_size(request.page_size)
-        token = decode_token(request.page_token, arguments)
-        found = self._desk.jobs(int(token) if token is not None else None, size + 1, wanted, station)
+        before = number_of(decode_token(request.page_token, arguments))
+        found = self._desk.jobs(before, size + 1, wanted, station)
         page = found[:size]
         more = encode_token(str(page[-1].ordinal), arguments) if len(found) > size else ""
         return jobs_pb2.ListJobsResponse(jobs=[_message(one, device) for one in page], next_page_token=more)

@@ -14,6 +14,7 @@ from lineside.daemon.rpc.errors import bad_field
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
 _VERSION = 1
+MOST_DIGITS = 18
 
 Item = TypeVar("Item")
 
@@ -52,6 +53,27 @@ def decode_token(token: str, arguments: Mapping[str, str]) -> str | None:
             return cursor
         case _:
             raise bad_field("page_token", "not a token of this device: start from the first page")
+
+
+def number_of(cursor: str | None) -> int | None:
+    """The number that a token of ours holds; None for the first page.
+
+    Raises:
+        RpcFault: it holds none that a table could have: the token was made up.
+    """
+    if cursor is None:
+        return None
+    found = whole_number(cursor)
+    if found is None:
+        raise bad_field("page_token", "not a token of this device: start from the first page")
+    return found
+
+
+def whole_number(text: str) -> int | None:
+    """A number from 0 that fits into the database; None for any other text."""
+    if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
+        return None
+    return int(text)
 
 
 def page_of(

@@ -12,7 +12,7 @@ from lineside.daemon.rpc.callers import Callers
 from lineside.daemon.rpc.desks import Desks, limited, request_key
 from lineside.daemon.rpc.errors import bad_field, not_found
 from lineside.daemon.rpc.names import check_device, child_id, child_name
-from lineside.daemon.rpc.paging import decode_token, encode_token, page_size
+from lineside.daemon.rpc.paging import decode_token, encode_token, number_of, page_size, whole_number
 from lineside.daemon.rpc.ports import ReadsResults
 from lineside.daemon.store.reviews import Review
 from lineside.daemon.values import Result, Verdict
@@ -72,7 +72,8 @@ class ReviewService(reviews_pb2_grpc.ReviewServiceServicer):
         """One review."""
         device = self._appliance.device().device
         number = child_id(request.name, "reviews", device, "name")
-        found = self._desk.get_review(int(number)) if number.isascii() and number.isdigit() else None
+        known = whole_number(number)
+        found = self._desk.get_review(known) if known is not None else None
         if found is None:
             raise not_found("Review", request.name, f"no review '{number}' is stored")
         return reviews_pb2.GetReviewResponse(review=_message(found, device))
@@ -88,7 +89,7 @@ class ReviewService(reviews_pb2_grpc.ReviewServiceServicer):
         )
         arguments = {"list": "reviews", "inspection": result_id or ""}
         size = page_size(request.page_size)
-        after = int(decode_token(request.page_token, arguments) or 0)
+        after = number_of(decode_token(request.page_token, arguments)) or 0
         found = self._desk.reviews(after, size + 1, result_id)
         page = found[:size]
         more = encode_token(str(page[-1].number), arguments) if len(found) > size else ""

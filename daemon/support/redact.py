@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from lineside.daemon.admission import rpc_options
+from lineside.daemon.pki.device import DeviceKeys
 from lineside.daemon.secrets import masked_text
 from lineside.daemon.settings import Settings, StreamCamera
 
@@ -69,6 +71,10 @@ def secrets_of(settings: Settings) -> set[str]:
     for camera in settings.cameras:
         if isinstance(camera, StreamCamera):
             found |= _in_address(camera.url)
+    served = rpc_options(settings).tls
+    found |= _lines(DeviceKeys.under(settings.device.data_dir, settings.device.id).key)
+    if served is not None:
+        found |= _lines(served.key)
     mqtt = settings.mqtt
     if mqtt is not None:
         key = mqtt.tls.key_file if mqtt.tls is not None else None

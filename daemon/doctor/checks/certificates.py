@@ -10,7 +10,11 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from lineside.daemon.admission import rpc_options
 from lineside.daemon.doctor.base import Finding, Level, Subject
+from lineside.daemon.pki.device import DeviceKeys, due
+from lineside.daemon.pki.files import PkiError
+from lineside.daemon.rpc.options import TlsFiles
 
 SOON = timedelta(days=30)
 
@@ -35,6 +39,11 @@ class CertificatesCheck:
             ]
             if tls.cert_file is not None and tls.key_file is not None:
                 found += [self._secret(tls.key_file), self._pair(tls.cert_file, tls.key_file)]
+        served = rpc_options(subject.known).tls
+        if served is not None:
+            found += [self._certificate(file, now) for file in (served.certificate, served.client_ca)]
+            found += [self._secret(served.key), self._pair(served.certificate, served.key)]
+            found += self._renewal(subject)
         if not found:
             yield Finding(self.name, Level.SKIPPED, "the settings name no certificates or secrets")
         yield from found
@@ -51,6 +60,29 @@ class CertificatesCheck:
         if left < SOON:
             return Finding(self.name, Level.WARNING, f"{file} expires in {left.days} days", step)
         return Finding(self.name, Level.OK, f"{file} lasts until {ends:%Y-%m-%d}")
+
+    def _renewal(self, subject: Subject) -> Iterator[Finding]:
+        """Whether what `lineside enroll` brought is renewed as it should be."""
+        keys = DeviceKeys.under(subject.known.device.data_dir, subject.known.device.id)
+        if rpc_options(subject.known).tls != TlsFiles(keys.certificate, keys.key, keys.authority):
+            return
+        step = "look for certificate_not_renewed in the daemon's log, or enrol again with a new token"
+        try:
+            fleet, life = keys.fleet(), keys.lifetime()
+        except PkiError as error:
+            yield Finding(self.name, Level.FAILED, str(error), step)
+            return
+        if life is None:
+            message = "gRPC is to serve with TLS, and this device belongs to no fleet"
+            yield Finding(self.name, Level.FAILED, message, "lineside enroll --fleet URL --token-file FILE")
+        elif fleet is None or not fleet.url:
+            message = "the certificate was brought by hand: nobody renews it"
+            yield Finding(self.name, Level.WARNING, message, f"sign it anew before {life[1]:%Y-%m-%d}")
+        elif due(life, subject.clock.now()):
+            message = f"the certificate should have been renewed by {fleet.url} by now"
+            yield Finding(self.name, Level.WARNING, message, step)
+        else:
+            yield Finding(self.name, Level.OK, f"the certificate is renewed by {fleet.url}")
 
     def _secret(self, file: Path) -> Finding:
         try:
