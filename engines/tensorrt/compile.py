@@ -43,6 +43,7 @@ from lineside.engines.tensorrt.plans import (
     WeightFile,
     build_folder,
     builds_root,
+    is_intact,
     list_builds,
     read_record,
     weights_folder,
@@ -123,27 +124,22 @@ def compile_bundle(
     work = _work(bundle, library, sm, wanted, cache)
     work.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(work.root / bundle.manifest.digest / ".lock"):
-        there = _there(work)
         counted = {part: CountingShelf() for part in work.sources}
-        graphs = [one for one in _graphs(work, counted) if one.name not in there.graphs]
-        parts = {one.part for one in graphs}
-        weights = {
-            part: found for part, found in _written(work).items() if counted[part].places == found.places
-        }
-        missing = [part for part in work.sources if part in parts and part not in weights]
+        described = _graphs(work, counted)
+        there = _there(work, counted)
+        graphs = [one for one in described if one.name not in there.graphs]
+        weights = {**_written(work, counted), **there.weights}
+        missing = [part for part in work.sources if part not in weights]
         said = _forecast(work, graphs, sum(counted[part].bytes for part in missing))
         watcher.forecast(said)
-        if not graphs:
+        if not graphs and not missing:
             return there
         said.check(work.folder)
         weights |= _write_weights(work, missing, watcher)
         compiled = {one.name: _compile(work, one, watcher) for one in graphs}
-        build = replace(
-            there,
-            graphs={**there.graphs, **compiled},
-            weights={**there.weights, **{p: weights[p] for p in parts}},
-        )
+        build = replace(there, graphs={**there.graphs, **compiled}, weights=weights)
         write_record(build)
+        _sweep(work)
         return build
 
 
@@ -218,8 +214,11 @@ def _graphs(work: _Work, shelves: Mapping[str, Shelf]) -> list[_Graph]:
     return found
 
 
-def _there(work: _Work) -> Build:
-    """The build as it is, without graphs whose files are gone; an empty one where there is none."""
+def _there(work: _Work, counted: Mapping[str, CountingShelf]) -> Build:
+    """The build as it is, without what is gone or damaged; an empty one where there is none.
+
+    Plans that take other weights than these graphs would are of another version of this software.
+    """
     fresh = Build(work.folder, work.bundle.manifest.digest, work.target, work.made)
     if work.wanted.again or not (work.folder / RECORD).is_file():
         return fresh
@@ -229,30 +228,44 @@ def _there(work: _Work) -> Build:
         return fresh
     if (found.digest, found.target, found.made) != (fresh.digest, fresh.target, fresh.made):
         return fresh
-    if not all(_has(found, one.file, one.bytes) for one in found.weights.values()):
-        return fresh
+    for part, shelf in counted.items():
+        if part in found.weights and found.weights[part].places != shelf.places:
+            return fresh
     return replace(
-        found, graphs={name: one for name, one in found.graphs.items() if _has(found, one.file, one.bytes)}
+        found,
+        graphs={name: one for name, one in found.graphs.items() if is_intact(found, one)},
+        weights={part: one for part, one in found.weights.items() if is_intact(found, one)},
     )
 
 
-def _has(build: Build, file: str, size: int) -> bool:
-    path = build.path(file)
-    return path.is_file() and path.stat().st_size == size
-
-
-def _written(work: _Work) -> dict[str, WeightFile]:
+def _written(work: _Work, counted: Mapping[str, CountingShelf]) -> dict[str, WeightFile]:
     """Weights of this form that another build of the bundle has written already."""
     if work.wanted.again:
         return {}
-    own = weights_folder(work.root, work.bundle.manifest.digest, work.made)
+    own = weights_folder(work.root, work.bundle.manifest.digest, work.made).resolve()
     found: dict[str, WeightFile] = {}
     for build in list_builds(work.root, work.bundle.manifest.digest):
         for part, one in build.weights.items():
-            path = build.path(one.file)
-            if path.resolve().parent == own.resolve() and _has(build, one.file, one.bytes):
+            if (
+                part in counted
+                and part not in found
+                and one.places == counted[part].places
+                and build.path(one.file).resolve().parent == own
+                and is_intact(build, one)
+            ):
                 found[part] = one
-    return {part: one for part, one in found.items() if part in work.sources}
+    return found
+
+
+def _sweep(work: _Work) -> None:
+    """Removes files that no record names any more, of plans and weights that were made again."""
+    builds = list_builds(work.root, work.bundle.manifest.digest)
+    named = {build.path(one.file).resolve() for build in builds for one in build.graphs.values()}
+    named |= {build.path(one.file).resolve() for build in builds for one in build.weights.values()}
+    own = weights_folder(work.root, work.bundle.manifest.digest, work.made)
+    for path in (*work.folder.glob("*.plan"), *own.glob("*.weights")):
+        if path.resolve() not in named:
+            path.unlink()
 
 
 def _write_weights(work: _Work, parts: Sequence[str], watcher: Watcher) -> dict[str, WeightFile]:
@@ -261,11 +274,10 @@ def _write_weights(work: _Work, parts: Sequence[str], watcher: Watcher) -> dict[
     folder = weights_folder(work.root, work.bundle.manifest.digest, work.made)
     for part in parts:
         watcher.stage(f"weights of the {part}")
-        path = folder / f"{part}.weights"
-        with WeightShelf(path) as shelf:
+        with WeightShelf(folder / f"{part}.weights") as shelf:
             _graphs(work, {**{other: CountingShelf() for other in work.sources}, part: shelf})
             digest = shelf.finish()
-        found[part] = WeightFile(f"../{folder.name}/{path.name}", digest, shelf.bytes, shelf.places)
+        found[part] = WeightFile(f"../{folder.name}/{shelf.path.name}", digest, shelf.bytes, shelf.places)
     return found
 
 
@@ -290,14 +302,15 @@ def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:
     """One plan, in a process of its own: its memory comes back, and it may end without taking us along."""
     watcher.stage(f"compiling {graph.name}")
     shapes = shapes_of(graph.model.graph.input, work.wanted.sizes.ranges())
-    file = f"{graph.name}.plan"
     with tempfile.TemporaryDirectory(prefix=".compiling-", dir=work.folder) as place:
-        model, plan = (Path(place) / name for name in ("graph.onnx", file))
+        model, plan = (Path(place) / name for name in ("graph.onnx", "graph.plan"))
         model.write_bytes(graph.model.SerializeToString())
         timing = work.root / "timing"
         plugins = plugin_sizes(work.config.text) if has_plugins(graph.model) else None
         job = Job(work.target.runtime, work.target.sm, str(model), str(plan), str(timing), shapes, plugins)
         facts = compile_apart(job, graph.name, Path(place), watcher)
+        # By its content: what an earlier record names stays as it is until the next record is written.
+        file = f"{graph.name}-{facts['sha256'][:12]}.plan"
         plan.replace(work.folder / file)
     return CompiledGraph(
         file=file,

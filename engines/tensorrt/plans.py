@@ -256,6 +256,15 @@ def find_build(
     )
 
 
+def is_intact(build: Build, one: CompiledGraph | WeightFile) -> bool:
+    """Whether a file is what was written, and nobody else may have changed it; it is hashed."""
+    path = build.path(one.file)
+    if not path.is_file() or path.stat().st_mode & 0o022 or path.stat().st_size != one.bytes:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == one.sha256
+
+
 def check_files(build: Build, records: VerificationRecords | None = None) -> None:
     """Whether all of a build's files are what was written; hashed once, as bundles are (`verification.py`).
 

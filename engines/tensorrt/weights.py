@@ -63,18 +63,19 @@ class CountingShelf:
 class WeightShelf(CountingShelf):
     """Writes each weight into a file as it comes (`Shelf`), a few megabytes at a time.
 
-    The file has its name only once `finish` was called: whoever finds it finds it whole.
+    The file has its name, `path` with its hash in it, only once `finish` was called: whoever finds it finds
+    it whole, and what an earlier build wrote stays.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._path = path
+        self.path = path
         self._temporary = path.with_name(f".{path.name}-{os.getpid()}")
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
 
     def __enter__(self) -> WeightShelf:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._temporary.open("wb")
         return self
 
@@ -105,9 +106,11 @@ class WeightShelf(CountingShelf):
         assert self._file is not None
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._temporary.replace(self._path)
-        sync_folder(self._path.parent)
-        return self._hash.hexdigest()
+        digest = self._hash.hexdigest()
+        self.path = self.path.with_name(f"{self.path.stem}-{digest[:12]}{self.path.suffix}")
+        self._temporary.replace(self.path)
+        sync_folder(self.path.parent)
+        return digest
 
     def _write(self, data: bytes | memoryview) -> int:
         assert self._file is not None

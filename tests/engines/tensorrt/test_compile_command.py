@@ -110,6 +110,27 @@ def test_a_second_time_there_is_nothing_to_do_and_the_time_is_known(
     assert "as last time on this machine" in told.output
 
 
+@pytest.mark.parametrize("file", ["vision-*.plan", "../weights-*/decoder-*.weights"], ids=["plan", "weights"])
+def test_what_was_damaged_is_made_again_and_nothing_else(
+    first: tuple[Path, dict[str, Any]], version: str, file: str
+) -> None:
+    """The refusal at load says to compile again: that must help."""
+    cache, said = first
+    folder = Path(said["folder"])
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("[ps]*.plan")}
+    damaged = next(iter(folder.parent.glob(f"{folder.name}/{file}")))
+    data = damaged.read_bytes()
+    damaged.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    (folder / ".compiling-of-one-that-was-killed").mkdir()
+    with pytest.raises(PlanRefused, match="changed or damaged"):
+        check_files(read_record(folder))
+    done = compiled(cache, *RTX, "--sm", "89", "--json")
+    assert done.exit_code == 0, done.output
+    check_files(read_record(folder))
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert not list(folder.glob(".compiling-*"))
+
+
 def test_another_chips_plan_is_refused_at_load(first: tuple[Path, dict[str, Any]], version: str) -> None:
     root = builds_root(first[0] / "engines")
     digest = verify_bundle(DEMO).digest

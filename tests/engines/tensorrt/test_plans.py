@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineside.engines import verification
@@ -42,8 +42,7 @@ def build(root: Path, target: Target = HERE, made: Made = MADE, digest: str = DI
     """A build of two small files, written as the compiler writes it."""
     folder = build_folder(root, digest, target, made)
     folder.mkdir(parents=True)
-    weights = weights_folder(root, digest, made) / "decoder.weights"
-    with WeightShelf(weights) as shelf:
+    with WeightShelf(weights_folder(root, digest, made) / "decoder.weights") as shelf:
         shelf.put("layers.0/in_proj", "float16", (2, 4), lambda: (_numbers(2, 4),))
         shelf.put("lm_head", "int4", (2, 4), lambda: (_bytes(4),))
         sha = shelf.finish()
@@ -60,7 +59,7 @@ def build(root: Path, target: Target = HERE, made: Made = MADE, digest: str = DI
         1.5,
         1 << 28,
     )
-    kept = WeightFile(f"../{weights.parent.name}/{weights.name}", sha, shelf.bytes, shelf.places)
+    kept = WeightFile(f"../{shelf.path.parent.name}/{shelf.path.name}", sha, shelf.bytes, shelf.places)
     made_build = Build(folder, digest, target, made, {"step": plan}, {"decoder": kept})
     write_record(made_build)
     return made_build
@@ -164,6 +163,7 @@ def test_a_broken_record_is_refused_not_believed(tmp_path: Path, content: bytes)
         read_record(folder)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_no_record_ends_in_another_error(tmp_path_factory: pytest.TempPathFactory, raw: Any) -> None:
     folder = tmp_path_factory.mktemp("build")

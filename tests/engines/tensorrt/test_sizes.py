@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from imagined_weights import PAIR_OF_2B, ImaginedWeights
 
@@ -25,6 +25,7 @@ from lineside.engines.tensorrt.profiles import BadRange, Range, Sizes, shapes_of
 from lineside.engines.tensorrt.weights import CountingShelf
 
 
+@settings(deadline=None)
 @given(context=st.integers(1, 300_000), rows=st.integers(1, 64))
 def test_every_range_goes_up_and_stays_within_the_context(context: int, rows: int) -> None:
     ranges = Sizes(context, rows).ranges()
