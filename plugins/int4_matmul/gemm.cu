@@ -10,7 +10,8 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
     const int first_row = blockIdx.x * TILE_COLUMNS;
     const int first_output = blockIdx.y * TILE_ROWS + threadIdx.x / 32 * 32 + g;
     const int used = min(rows - first_row, TILE_COLUMNS);
-    if (threadIdx.x < TILE_COLUMNS) tile_places[threadIdx.x] = threadIdx.x < used ? first_row + threadIdx.x : -1;
+    const int i = threadIdx.x;
+    if (i < TILE_COLUMNS) tile_places[i] = i < used ? first_row + i : -1;
     const auto output = [&](int r, int half) -> long long {
         const int found = first_output + r * 16 + half * 8;
         return found < outputs ? found : -1;
