@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from lineside.engines.tensorrt.plans import CompiledGraph, Target
 from lineside.engines.tensorrt.profiles import Sizes
 from lineside.engines.tensorrt.session import PlanFiles, load
 
+Grids = Sequence[tuple[int, int]]
 CONTEXT = 512
 KINDS = {onnx.TensorProto.FLOAT: "FLOAT", onnx.TensorProto.FLOAT16: "HALF", onnx.TensorProto.INT64: "INT64"}
 ANY = {"B": (1, 8), "T": (1, CONTEXT), "N": (1, 4096), "K": (1, 1), "S": (1, CONTEXT)}
@@ -94,11 +95,15 @@ def _standin(tight: bool) -> Callable[..., EngineSession]:
 
 
 def _compiled_for_standin(
-    bundle: Bundle, config: ModelConfig, folder: Path, context: int, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle,
+    config: ModelConfig,
+    folder: Path,
+    context: int,
+    grids: Grids,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> PlanFiles:
     """The graphs, weights and embedding table that `lineside engine compile` makes; only TensorRT's own part
     of it, from a graph to a plan, is left to the stand-in."""
-    grids = [(8, 10), (4, 4)]  # pictures of 40x32; frames of the clip
 
     def keep_graph(work: Any, graph: Any, _watcher: Any) -> CompiledGraph:
         model, plan = (work.folder / f"{graph.name}.{kind}" for kind in ("onnx", "plan"))
@@ -131,12 +136,22 @@ def _compiled_for_standin(
     return plan_files(build, bundle, config)
 
 
-def _standin_compiled(
-    bundle: Path, folder: Path, *, device: StandinDevice | None = None, **options: Any
+def standin_compiled(
+    bundle: Path,
+    folder: Path,
+    *,
+    grids: Grids = ((8, 10), (4, 4)),
+    device: StandinDevice | None = None,
+    **options: Any,
 ) -> EngineSession:
+    """A bundle compiled but for TensorRT's own part, on the stand-in.
+
+    `grids`: by default of pictures of 40x32 and of frames of the tests' clip.
+    """
+
     def load_on(opened: Bundle, config: ModelConfig, context: int, _threads: int | None) -> Loaded:
         with pytest.MonkeyPatch.context() as monkeypatch:
-            files = _compiled_for_standin(opened, config, folder / "cache", context, monkeypatch)
+            files = _compiled_for_standin(opened, config, folder / "cache", context, grids, monkeypatch)
         return load(device or StandinDevice(), files, config.vision)
 
     return assemble(open_bundle(bundle, folder), Runtime("tensorrt", load_on, on_host=False), **options)
@@ -177,7 +192,7 @@ CHOICES = (
     Choice("onnxruntime", _by_name("onnxruntime")),
     Choice("tensorrt-standin", _standin(tight=False)),
     Choice("tensorrt-standin-tight", _standin(tight=True)),
-    Choice("tensorrt-standin-compiled", _standin_compiled, 3e-2, 5e-2, dense=True),
+    Choice("tensorrt-standin-compiled", standin_compiled, 3e-2, 5e-2, dense=True),
     Choice("onnxruntime-cuda", _by_name("onnxruntime-cuda"), 1e-3, 1e-3),
     Choice("onnxruntime-tensorrt-rtx", _by_name("onnxruntime-tensorrt-rtx"), 1e-2, 1e-2),
     # The GPU's half precision: random weights enlarge every rounding.
