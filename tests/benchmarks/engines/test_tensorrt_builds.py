@@ -1,6 +1,6 @@
 """What compiling all of a 2B engine takes: memory, time and size of each plan, by TensorRT-RTX, with no GPU.
 
-`python -m pytest -q -s tests/benchmarks/engines/test_tensorrt_builds.py` prints the table of docs/tensorrt.md.
+`python -m pytest -q -s tests/benchmarks/engines/test_tensorrt_builds.py` prints the table in the docs.
 """
 
 from __future__ import annotations

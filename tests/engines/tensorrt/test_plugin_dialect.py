@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorrt_stand_in
 from graph_runner import GraphRunner, relative_error
 from imagined_weights import PAIR_OF_2B
 from onnx import helper
@@ -16,15 +18,18 @@ from rounded_tensors import RoundedTensors
 from safetensors.numpy import save_file
 from tensorrt_graphs import Speech, TensorRtRunner
 
+import lineside.engines.demo
 from lineside.engines.build import Storage, build_graphs
-from lineside.engines.config import MoeConfig
+from lineside.engines.bundle import open_bundle
+from lineside.engines.config import MoeConfig, parse_config
 from lineside.engines.graph.dialects.tensorrt_plugins import TensorRtPluginDialect, refusal
 from lineside.engines.graph.fed import OURS
 from lineside.engines.tensorrt.describe import decoder_graph
-from lineside.engines.tensorrt.plugins import kernels_for, plugin_sizes
+from lineside.engines.tensorrt.plugins import define_plugins, kernels_for, plugin_sizes
 from lineside.engines.tensorrt.stored_graph import StoredGraph
 from lineside.engines.weights import open_checkpoint
 
+DEMO = Path(lineside.engines.demo.__file__).parent / "demo.lsengine"
 SPEECH = Speech(TensorRtPluginDialect(call="step"), TensorRtPluginDialect(call="prefill"))
 MODELS = (Model("dense", 2, tied=True), Model("moe", 1, tied=False))
 # float16 throughout, over five layers of random weights.
@@ -108,3 +113,24 @@ def test_what_kernels_do_not_take_is_known_beforehand(change: dict[str, Any], na
     """Such a model is said in basic operators instead."""
     assert refusal(PAIR_OF_2B) is None
     assert named in (refusal(replace(PAIR_OF_2B, **change)) or "")
+
+
+def test_kernels_are_defined_for_a_models_own_sizes() -> None:
+    """Heads of 32 and routing among four, as the demo engine has them, through NVIDIA's own plugin layer."""
+    if tensorrt_stand_in.plugin_layer() is None:
+        pytest.skip("the wheel tensorrt-cu13-bindings is not installed: TensorRT's plugin layer is not tried")
+    text = parse_config(peek("config.json")).text
+    kernels = kernels_for(plugin_sizes(text))
+    (route,) = (one for one in kernels if one.name == "moe_route")
+    (decode,) = (one for one in kernels if one.name == "gated_delta_net_decode")
+    assert [one.name for one in route.variants] == ["2-of-4"]
+    assert {one.macros["HEAD"] for one in decode.variants} == {"32"}
+    with tensorrt_stand_in.installed() as plugin:
+        define_plugins(plugin_sizes(text), 87)
+        assert all(hasattr(plugin.op.lineside, one.name) for one in kernels)
+
+
+def peek(name: str) -> Any:
+    """A JSON file of the demo engine."""
+    with tempfile.TemporaryDirectory() as place:
+        return open_bundle(DEMO, Path(place)).json(name)

@@ -15,7 +15,10 @@ from onnx import ModelProto
 from qwen_cases import Model, write_checkpoint
 from tensorrt_graphs import cut_at_plugins
 
+import lineside.engines.demo
 from lineside.engines.build import build_graphs
+from lineside.engines.bundle import open_bundle
+from lineside.engines.config import parse_config
 from lineside.engines.graph.dialects.tensorrt import TensorRtDialect
 from lineside.engines.graph.dialects.tensorrt_plugins import TensorRtPluginDialect
 from lineside.engines.graph.fed import OURS
@@ -29,6 +32,7 @@ from lineside.engines.tensorrt.profiles import Range, Sizes, shapes_of
 from lineside.engines.tensorrt.stored_graph import StoredGraph
 from lineside.engines.tensorrt.weights import CountingShelf
 
+DEMO = Path(lineside.engines.demo.__file__).parent / "demo.lsengine"
 EVERYTHING = os.environ.get("LINESIDE_TENSORRT_ALL") == "1"
 SIZES = Sizes(context=4096)
 INT4 = BlockForm(4, 128, False)
@@ -184,6 +188,23 @@ def test_our_nodes_are_what_the_parser_lacks_and_the_rest_compiles(
     }
     _, facts = compiled(rtx, cut_at_plugins(graph, PAIR_OF_2B), 89, tmp_path, ranges)
     assert facts["layers"]["ATTENTION_INPUT"] == 1
+
+
+@pytest.mark.parametrize("call", ["step", "prefill"])
+def test_a_mixtures_nodes_are_what_the_parser_lacks(rtx: Library, call: Any, tmp_path: Path) -> None:
+    """The demo engine's experts and linear layers, which its heads of 32 let our kernels run."""
+    bundle = open_bundle(DEMO, tmp_path)
+    text = parse_config(bundle.json("config.json")).text
+    source = StoredGraph(bundle.path("onnx/decoder.onnx"))
+    graph = decoder_graph(TensorRtPluginDialect(call=call), source, CountingShelf(), text, 512)
+    ours = sorted(node.op_type for node in graph.model().graph.node if node.domain == OURS)
+    complaints = Complaints()
+    logger = complaints.logger(rtx)
+    builder = rtx.trt.Builder(logger)
+    with pytest.raises(PluginsMissing, match="take the runtime tensorrt-rtx") as refused:
+        parse(rtx, builder, logger, graph.model().SerializeToString())
+    assert sorted(one.operator for one in refused.value.missing) == ours
+    assert len(ours) == (3 + 4 * 3 if call == "step" else 3 * 3 + 4 * 5)
 
 
 def test_a_compiler_that_ends_takes_nothing_along(rtx: Library, tmp_path: Path) -> None:
