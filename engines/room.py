@@ -21,6 +21,7 @@ from lineside.engines.weights import Checkpoint
 
 # About how many bits a weight takes in the end; an int4 model has 8-bit parts, and scales.
 _BITS_ABOUT: dict[Precision, float] = {"fp32": 32.0, "fp16": 16.5, "int8": 9.0, "int4": 5.5}
+_BITS_LOADED: dict[Precision, float] = {"fp16": 36.0}  # unfolded to float32 while the file's are still there
 _BUILDING_BYTES = 250 << 20  # Python, its libraries, and a few rows at a time: whatever the model's size
 _CALIBRATING = 1.0  # bytes a weight: 8 bits, their scales, and what the pictures send through
 
@@ -88,8 +89,7 @@ def room_needed(
     """The forecast for a build, from the checkpoint's sizes alone; factors measured (docs/engines.md)."""
     weights = sum(prod(one.shape) for one in checkpoint.tensors.values())
     bundle = int(weights * _BITS_ABOUT[precision] / 8)
-    # float16 weights are unfolded to float32 when they are loaded.
-    loaded = int(weights * _BITS_ABOUT["fp32" if precision == "fp16" else precision] / 8)
+    loaded = int(weights * _BITS_LOADED.get(precision, _BITS_ABOUT[precision]) / 8)
     return RoomNeeded(
         bundle=bundle,
         disk=2 * bundle,

@@ -118,7 +118,13 @@ class OnnxRuntimeDialect:
         return g.op("Mul", flat, g.op("QuickGelu", gate, domain=MICROSOFT, alpha=1.0))
 
     def causal_conv(self, g: GraphBuilder, x: str, weight: Floats, state: str, name: str) -> tuple[str, str]:
-        """Channels last, so that nothing is transposed."""
+        """Channels last, so that nothing is transposed.
+
+        On the processor as products with shifted views: the operator there takes four times as long
+        (docs/performance.md). The kernel is stored as ever, and taken apart once, when the graph is loaded.
+        """
+        if not self._for_cuda:
+            return self._shifted_products(g, x, g.weight(name, weight), weight.shape[2], state)
         y, present = g.ops(
             "CausalConvWithState",
             x,
@@ -131,6 +137,19 @@ class OnnxRuntimeDialect:
             channels_last=1,
         )
         return y, present
+
+    def _shifted_products(
+        self, g: GraphBuilder, x: str, kernel: str, width: int, state: str
+    ) -> tuple[str, str]:
+        seen = g.op("Concat", state, x, axis=1)
+        axis, step, end = g.integers(1), g.integers(1), g.integers(np.iinfo(np.int64).max)
+        taps = [g.reshape(tap, -1) for tap in g.split(kernel, *[1] * width)]
+        y = g.op("Mul", x, taps[-1])
+        for at, tap in enumerate(taps[:-1]):
+            view = g.op("Slice", seen, g.integers(at), g.integers(at - width + 1), axis, step)
+            y = g.op("Add", y, g.op("Mul", view, tap))
+        last = g.op("Slice", seen, g.integers(1 - width), end, axis, step)
+        return g.op("QuickGelu", y, domain=MICROSOFT, alpha=1.0), last
 
     def gated_delta_net(
         self,
