@@ -27,8 +27,7 @@ extern "C" __global__ void __launch_bounds__(4 * HEAD, 2) gated_delta_net_recurr
     const int channels = (2 * key_heads + value_heads) * HEAD;
     const int lane_channel = lane * LANE_CHANNELS;
     const size_t this_head = (size_t)sequence * value_heads + head;
-    const ACTIVATION* const before = conv_state + (size_t)sequence * (TAPS - 1) * channels;
-    const ACTIVATION* const rows = qkv + (size_t)sequence * tokens * channels;
+    const size_t before = (size_t)sequence * (TAPS - 1) * channels, rows = (size_t)sequence * tokens * channels;
 
     StateTile tile;
     tile.load(state + this_head * HEAD * HEAD);
@@ -36,11 +35,16 @@ extern "C" __global__ void __launch_bounds__(4 * HEAD, 2) gated_delta_net_recurr
     for (int first = 0; first < tokens; first += WARPS) {
         const int token = first + warp;
         if (token < tokens) {
+            if (lane == 0) {
+                const size_t token_head = ((size_t)sequence * tokens + token) * value_heads + head;
+                decay[warp] = expf(log_decay(to_float(a[token_head]), A_log[head], dt_bias[head]));
+                beta[warp] = sigmoid(to_float(b[token_head]));
+            }
             // One after another, not all three at once: registers are what the state needs.
 #pragma unroll 1
             for (int which = 0; which < 3; ++which) {
                 const int channel = place(which, key_head, head, key_heads) * HEAD + lane_channel;
-                const Convolution convolution = {rows + channel, before + channel, channels};
+                const Convolution convolution = {qkv + rows + channel, conv_state + before + channel, channels};
                 float x[LANE_CHANNELS];
                 convolution.at(token, conv_weight + (size_t)channel * TAPS, x);
                 if (which == 0) set_length(x, rsqrtf((float)HEAD));
@@ -52,12 +56,7 @@ extern "C" __global__ void __launch_bounds__(4 * HEAD, 2) gated_delta_net_recurr
             for (int c = 0; c < LANE_CHANNELS; ++c)
                 product += vectors[0][warp][lane_channel + c] * vectors[1][warp][lane_channel + c];
             product = sum_over_lanes(product);
-            if (lane == 0) {
-                const size_t token_head = ((size_t)sequence * tokens + token) * value_heads + head;
-                q_dot_k[warp] = product;
-                decay[warp] = expf(log_decay(to_float(a[token_head]), A_log[head], dt_bias[head]));
-                beta[warp] = sigmoid(to_float(b[token_head]));
-            }
+            if (lane == 0) q_dot_k[warp] = product;
         }
         __syncthreads();
 
@@ -84,7 +83,7 @@ extern "C" __global__ void __launch_bounds__(4 * HEAD, 2) gated_delta_net_recurr
     tile.store(next_state + this_head * HEAD * HEAD);
     if (warp < 3 && (warp == 2 || head % heads_per_key == 0)) {
         const int channel = place(warp, key_head, head, key_heads) * HEAD + lane_channel;
-        const Convolution convolution = {rows + channel, before + channel, channels};
-        convolution.keep_last(tokens, next_conv_state + (size_t)sequence * (TAPS - 1) * channels + channel);
+        const Convolution convolution = {qkv + rows + channel, conv_state + before + channel, channels};
+        convolution.keep_last(tokens, next_conv_state + before + channel);
     }
 }
