@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf import duration_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 
 from lineside.daemon.rpc.callers import Caller, Callers
@@ -46,7 +46,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # ge
             return None
         method = handler_call_details.method
         codecs = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _lenient(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:
@@ -115,10 +115,33 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # ge
             if rule is not None and rule.changes:
                 self._note(caller, method, _resource(request), "PERMISSION_DENIED")
             raise _denied(caller, method, rule)
+        if isinstance(request, Malformed):
+            raise RpcFault(
+                grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED", f"what came is no request of {method}"
+            )
         size = request.ByteSize() if isinstance(request, Message) else 0
         if size > rule.largest:
             raise _too_large(size, rule.largest)
         return caller, rule
+
+
+class Malformed:
+    """Stands for bytes that are no message of the call's type."""
+
+
+def _lenient(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserializer that does not raise: a stream whose request cannot be read is never let go by gRPC's
+    server, so that a hundred of them would use up their connection for good."""
+    if read is None:
+        return None
+
+    def attempt(data: bytes) -> Any:
+        try:
+            return read(data)
+        except (DecodeError, ValueError):
+            return Malformed()
+
+    return attempt
 
 
 def _resource(request: Any) -> str:

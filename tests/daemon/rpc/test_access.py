@@ -428,6 +428,20 @@ def test_a_request_larger_than_its_call_needs_is_refused(secured, fleet: Fleet) 
         assert reason_of(refused.value) == "TOO_LARGE"
 
 
+def test_malformed_requests_are_told_and_use_nothing_up(secured, fleet: Fleet) -> None:
+    _, port = secured()
+    with grpc.secure_channel(f"127.0.0.1:{port}", fleet.credentials("viewer"), options=PLAIN) as channel:
+        for path in (
+            "/lineside.v1.DeviceService/GetDevice",
+            "/lineside.v1.InspectionService/WatchInspections",
+        ):
+            for _ in range(150):  # more than streams are allowed on one connection
+                with pytest.raises(grpc.RpcError) as refused:
+                    next(channel.unary_stream(path)(b"\0", timeout=30))
+                assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+                assert reason_of(refused.value) == "MALFORMED"
+
+
 def test_the_rates_are_buckets_that_fill_again() -> None:
     now = 0.0
     rates = Rates(2.0, 4.0, lambda: now)

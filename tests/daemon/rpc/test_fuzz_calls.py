@@ -7,7 +7,6 @@ INTERNAL would be a fault of ours, UNKNOWN an exception that got past the edge: 
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import grpc
@@ -156,16 +155,8 @@ def test_any_request_is_answered_or_refused_properly(
 ) -> None:
     path, sent = call
     code, details = outcome(open_channel, path, sent)
-    for _ in range(50):
-        if "RST_STREAM" not in details:
-            break
-        # Streams that were given up a moment ago still count: the bound on them does what it is for.
-        time.sleep(0.1)
-        code, details = outcome(open_channel, path, sent)
     what = f"{path} {sent!r}: {details}"
-    if code is grpc.StatusCode.INTERNAL:
-        # gRPC's own word for bytes that are no message of this type.
-        assert details == "Exception deserializing request!", what
+    assert code is not grpc.StatusCode.INTERNAL, what
     assert code is not grpc.StatusCode.UNKNOWN, what
     assert code is not grpc.StatusCode.UNAVAILABLE, what
 
