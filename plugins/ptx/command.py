@@ -29,7 +29,8 @@ NO_ASSEMBLER = 4
 
 @click.command(epilog="Exit codes: 0 all is well; 1 stale or a rule broken; 4 no ptxas or no NVRTC here.")
 @click.option("--check", "only_check", is_flag=True, help="Change nothing: say what is stale or broken.")
-def table(only_check: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="Assemble also what has not changed.")
+def table(only_check: bool, everything: bool) -> None:
     """Renew the table of registers, shared memory and spills on every chip, and the page that shows it.
 
     Needs NVRTC (lineside[kernels]) and ptxas, which comes with CUDA's nvcc. With --check and without ptxas,
@@ -37,7 +38,7 @@ def table(only_check: bool) -> None:
     """
     chosen = list(kernels())
     try:
-        problems = _check(chosen) if only_check else _renew(chosen)
+        problems = _check(chosen) if only_check else _renew(chosen, everything)
     except NvrtcMissing as missing:
         click.echo(str(missing), err=True)
         raise click.exceptions.Exit(NO_ASSEMBLER) from missing
@@ -71,18 +72,26 @@ def ptx(kernel: str, number: str, variant: str | None) -> None:
         raise click.ClickException(str(refused)) from refused
 
 
-def _renew(chosen: list[Kernel]) -> list[str]:
+def _renew(chosen: list[Kernel], everything: bool) -> list[str]:
     ptxas = find_ptxas()
     if ptxas is None:
         click.echo(f"no ptxas here, which comes with CUDA's nvcc: run {RENEW} where it is", err=True)
         raise click.exceptions.Exit(NO_ASSEMBLER)
-    renewed = make(chosen, ptxas, default_cache())
+    renewed = make(chosen, ptxas, default_cache(), None if everything else _known())
     # Before anything is written: a page that cannot be written leaves the table as it was.
     page.read_page()
     write_table(renewed)
     page.write_page(page.render(renewed, chosen))
     click.echo(f"{len(renewed.rows)} rows written, assembled by ptxas {renewed.assembler}")
     return broken_rules(renewed, chosen)
+
+
+def _known() -> Table | None:
+    """What is recorded, if it can be read: renewing is also what mends a damaged table."""
+    try:
+        return read_table()
+    except BadTable:
+        return None
 
 
 def _check(chosen: list[Kernel]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,17 @@ def compile_all(kernels: Iterable[Kernel], targets: Iterable[str], cache: Path |
         yield from pool.map(lambda one: compile_ptx(one[0], one[1], one[2], cache), work)
 
 
-def make(kernels: Iterable[Kernel], ptxas: Path, cache: Path | None) -> Table:
-    """The table of `kernels` for every target. Raises also AssemblyFailed."""
+def make(kernels: Iterable[Kernel], ptxas: Path, cache: Path | None, known: Table | None = None) -> Table:
+    """The table of `kernels` for every target. Raises also AssemblyFailed.
+
+    Variants whose rows in `known` are of the same sources and the same assembler are taken from it.
+    """
+    kernels = list(kernels)
+    reusable = _reusable(kernels, known) if known and known.assembler == release(ptxas) else {}
+    waiting = [
+        replace(kernel, variants=tuple(v for v in kernel.variants if (kernel.name, v.name) not in reusable))
+        for kernel in kernels
+    ]
 
     def row(compiled: Compiled) -> Row:
         return Row(
@@ -81,8 +90,31 @@ def make(kernels: Iterable[Kernel], ptxas: Path, cache: Path | None) -> Table:
         )
 
     with ThreadPoolExecutor(THREADS, "lineside-ptxas") as pool:
-        rows = tuple(pool.map(row, compile_all(kernels, TARGETS, cache)))
-    return Table(assembler=release(ptxas), rows=rows)
+        made = list(pool.map(row, compile_all(waiting, TARGETS, cache)))
+    by_key = {one.key: one for one in [*made, *(one for rows in reusable.values() for one in rows)]}
+    order = [
+        (kernel.name, variant.name, target)
+        for kernel in kernels
+        for variant in kernel.variants
+        for target in TARGETS
+    ]
+    return Table(assembler=release(ptxas), rows=tuple(by_key[key] for key in order))
+
+
+def _reusable(kernels: Iterable[Kernel], known: Table) -> dict[tuple[str, str], list[Row]]:
+    """Rows of `known` that are still true, by kernel and variant."""
+    rows: dict[tuple[str, str], list[Row]] = {}
+    for row in known.rows:
+        rows.setdefault((row.kernel, row.variant), []).append(row)
+    found = {}
+    for kernel in kernels:
+        for variant in kernel.variants:
+            have = rows.get((kernel.name, variant.name), [])
+            now = (sources_hash(kernel, variant), dynamic_shared(kernel, variant))
+            fresh = all((row.sources, row.dynamic_shared) == now for row in have)
+            if fresh and {row.target for row in have} == set(TARGETS):
+                found[kernel.name, variant.name] = have
+    return found
 
 
 def dynamic_shared(kernel: Kernel, variant: Variant) -> int:

@@ -136,7 +136,8 @@ def test_nothing_is_left_on_the_device(seen: dict[str, Any]) -> None:
 
 def test_a_driver_without_a_gpu_is_told(library: Path) -> None:
     done = run(library, "-m", "lineside.plugins", "check", "--kernel", "none", STAND_IN_NO_DEVICE="1")
-    settled = run(library, "-m", "lineside.plugins", "check", "--json", STAND_IN_NO_DEVICE="1")
+    only = ("--kernel", "causal_convolution")
+    settled = run(library, "-m", "lineside.plugins", "check", *only, "--json", STAND_IN_NO_DEVICE="1")
 
     assert done.returncode == 2
     assert settled.returncode == 3, settled.stderr

@@ -14,8 +14,8 @@ from scaled_add import BLOCK, KERNEL
 
 from lineside.plugins.operator import Kernel, Launch
 from lineside.plugins.operators import kernels
-from lineside.plugins.ptx.compile import TARGETS, compile_ptx
-from lineside.plugins.ptx.nvrtc import NvrtcMissing, nvrtc
+from lineside.plugins.ptx.compile import TARGETS, compile_ptx, default_cache
+from lineside.plugins.ptx.nvrtc import NvrtcMissing, nvrtc, wheel_folders
 from lineside.plugins.ptx.page import NoPage, read_page, render, write_page
 from lineside.plugins.ptx.sass import AssemblyFailed, Usage, assemble, find_ptxas, read_usage
 from lineside.plugins.ptx.sources import sources_hash
@@ -86,6 +86,21 @@ def test_the_recorded_table_is_of_the_kernels_as_they_are() -> None:
 
 def test_no_recorded_kernel_breaks_the_rules() -> None:
     assert broken_rules(read_table(), list(kernels())) == []
+
+
+def test_our_kernels_compile_to_what_tensorrt_will_launch_and_the_table_is_of() -> None:
+    """Every variant for Orin, one of each kernel for the newest chip; `table --check` goes through all."""
+    _needs_nvrtc()
+    ours = list(kernels())
+    one_each = [replace(kernel, variants=kernel.variants[:1]) for kernel in ours]
+    compiled = [
+        *compile_all(ours, ("sm_87",), default_cache()),
+        *compile_all(one_each, ("sm_120",), default_cache()),
+    ]
+
+    assert broken_contracts(compiled) == []
+    if any((folder / "lib").glob("libnvrtc.so.*") for folder in wheel_folders()):
+        assert broken_contracts(compiled, read_table()) == [], f"renew the table: {RENEW}"
 
 
 def test_the_page_shows_the_recorded_table() -> None:

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 import tensorrt_stand_in
 
+from lineside.plugins.ptx.compile import default_cache
 from lineside.plugins.ptx.nvrtc import NvrtcMissing, nvrtc
 
 
@@ -26,6 +27,6 @@ def plugin() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where PTX is kept."""
-    return tmp_path_factory.mktemp("ptx")
+def kept() -> Path:
+    """Where PTX is kept: the user's cache, so that tests that compile the same share it."""
+    return default_cache()
