@@ -78,6 +78,17 @@ def test_both_ways_through_are_the_mixture(form: Any) -> None:
     assert_close(few_tokens(experts, x[:3], logits[:3]), want[:3], experts.tolerance, "pair by pair")
 
 
+def test_eight_of_256_experts_both_ways() -> None:
+    rng = np.random.default_rng(8)
+    experts = Experts.drawn(rng, FORMS[1], count=256, width=64, inner=32)
+    logits = rng.standard_normal((20, 256), np.float32)
+    x = rng.standard_normal((20, 64), np.float32).astype(experts.kind)
+    want = naive_mixture(experts, x, logits, chosen=8)
+
+    assert_close(many_tokens(experts, x, logits, 8), want, experts.tolerance, "grouped")
+    assert_close(few_tokens(experts, x[:2], logits[:2], 8), want[:2], experts.tolerance, "pair by pair")
+
+
 def test_all_tokens_may_choose_the_same_experts() -> None:
     rng = np.random.default_rng(6)
     experts = Experts.drawn(rng, FORMS[0], count=4, width=64, inner=40)
