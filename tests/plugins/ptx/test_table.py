@@ -171,6 +171,21 @@ def test_a_table_is_made_kept_and_read_back(tmp_path: Path) -> None:
     assert all(0 < row.usage.registers < 64 for row in table.rows)
 
 
+def test_only_what_changed_is_assembled_anew(tmp_path: Path) -> None:
+    ptxas = _ptxas()
+    recorded = make([KERNEL], ptxas, None)
+    known = replace(recorded, rows=tuple(replace(row, ptx="kept") for row in recorded.rows))
+    changed = replace(KERNEL.variants[1], macros={**KERNEL.variants[1].macros, "SCALE": "0.25f"})
+
+    again = make([replace(KERNEL, variants=(KERNEL.variants[0], changed))], ptxas, None, known)
+    other = make([KERNEL], ptxas, None, replace(known, assembler="12.8"))
+
+    half = len(TARGETS)
+    assert again.rows[:half] == known.rows[:half]
+    assert all(row.ptx != "kept" for row in again.rows[half:])
+    assert other == recorded
+
+
 def test_what_the_assembler_refuses_is_told() -> None:
     compiled = compile_ptx(KERNEL, KERNEL.variants[0], "sm_87", None)
     spoiled = replace(compiled, ptx=compiled.ptx.replace("bar.sync", "bar.nothing"))
