@@ -130,6 +130,33 @@ class V4l2Camera(_Camera):
     )
 
 
+class CsiCamera(_Camera):
+    """A sensor on a Jetson's camera connector, through its image processor (GStreamer, Argus)."""
+
+    kind: Literal["csi"]
+    sensor: int = Field(default=0, ge=0, le=15, description="which connector, as `sensor-id` counts them")
+    width: int = Field(default=1920, ge=16, le=16384, multiple_of=2, description="pixels, of a mode it has")
+    height: int = Field(default=1080, ge=16, le=16384, multiple_of=2, description="pixels")
+    fps: int = Field(default=30, gt=0, le=1000, description="pictures a second asked of the sensor")
+    frozen_after_s: float | None = Field(
+        default=10.0, gt=0, description="identical pictures for so long are a frozen camera; null: never"
+    )
+
+
+class GstreamerCamera(_Camera):
+    """A GStreamer pipeline, for streams that a chip should decode, and whatever else GStreamer reads."""
+
+    kind: Literal["gstreamer"]
+    pipeline: str = Field(
+        min_length=1,
+        repr=False,
+        description="elements as for gst-launch-1.0, up to raw video; other users of the box can read them",
+    )
+    frozen_after_s: float | None = Field(
+        default=10.0, gt=0, description="identical pictures for so long are a frozen camera; null: never"
+    )
+
+
 class PushCamera(_Camera):
     """Pictures handed in from outside, over gRPC."""
 
@@ -138,7 +165,8 @@ class PushCamera(_Camera):
 
 
 CameraSettings = Annotated[
-    FileCamera | FolderCamera | StreamCamera | V4l2Camera | PushCamera, Field(discriminator="kind")
+    FileCamera | FolderCamera | StreamCamera | V4l2Camera | CsiCamera | GstreamerCamera | PushCamera,
+    Field(discriminator="kind"),
 ]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 from lineside.daemon.admission import rpc_options
 from lineside.daemon.pki.device import DeviceKeys
 from lineside.daemon.secrets import masked_text
-from lineside.daemon.settings import Settings, StreamCamera
+from lineside.daemon.settings import GstreamerCamera, Settings, StreamCamera
 
 MASK = "***"
 SHORTEST = 4
@@ -71,6 +71,11 @@ def secrets_of(settings: Settings) -> set[str]:
     for camera in settings.cameras:
         if isinstance(camera, StreamCamera):
             found |= _in_address(camera.url)
+        elif isinstance(camera, GstreamerCamera):
+            for word in camera.pipeline.split():
+                option, _, value = word.partition("=")
+                hidden = option.endswith(("-pw", "password")) and value
+                found |= {value} if hidden else _in_address(value or option)
     served = rpc_options(settings).tls
     found |= _lines(DeviceKeys.under(settings.device.data_dir, settings.device.id).key)
     if served is not None:

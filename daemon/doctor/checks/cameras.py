@@ -13,7 +13,7 @@ from lineside.daemon.cameras.freshness import BLACK_LEVEL, glimpse
 from lineside.daemon.cameras.make import make_camera
 from lineside.daemon.clock import Clock
 from lineside.daemon.doctor.base import Finding, Level, Subject
-from lineside.daemon.settings import CameraSettings, PushCamera, V4l2Camera
+from lineside.daemon.settings import CameraSettings, CsiCamera, PushCamera, V4l2Camera
 from lineside.daemon.values import Frame
 
 
@@ -32,8 +32,9 @@ class CamerasCheck:
         name = settings.id
         if isinstance(settings, PushCamera):
             return Finding(self.name, Level.SKIPPED, f"{name}: pictures are handed in")
-        if isinstance(settings, V4l2Camera) and subject.daemon_runs:
-            message = f"{name}: the daemon runs and has {settings.device}"
+        if isinstance(settings, V4l2Camera | CsiCamera) and subject.daemon_runs:
+            what = settings.device if isinstance(settings, V4l2Camera) else f"sensor {settings.sensor}"
+            message = f"{name}: the daemon runs and has {what}"
             return Finding(self.name, Level.SKIPPED, message)
         camera = make_camera(settings, subject.clock)
         answer = _in_time(camera, subject.clock, subject.patience_s)

@@ -1,4 +1,4 @@
-"""Files as Jetsons show them, written from NVIDIA's and the kernel's documentation; none is from a real box."""
+"""Files as Jetsons show them, written from NVIDIA's and the kernel's documentation, not from a box."""
 
 from __future__ import annotations
 
