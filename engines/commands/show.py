@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from lineside.engines.bundle import Bundle
 from lineside.engines.commands.rim import BUNDLE, JSON, TRUST, plain_errors, policy
 from lineside.engines.memory import memory_need, size_text
 from lineside.engines.signing import Standing
+
+if TYPE_CHECKING:
+    from lineside.engines.tensorrt.plans import Build
 
 _CONTEXTS = (4096, 32_768, 262_144)
 
@@ -24,15 +27,19 @@ def show(bundle: Path, trust: Path | None, as_json: bool) -> None:
     """Say what a bundle is, who vouches for it, and what memory it needs (and verify it)."""
     from lineside.engines.bundle import open_bundle
     from lineside.engines.open import default_cache
+    from lineside.engines.tensorrt.plans import builds_root, list_builds
 
     with plain_errors():
         chosen = policy(trust)
         opened = open_bundle(bundle, default_cache(), chosen.admit)
         standing = chosen.standing(opened.manifest)
+        builds = list_builds(builds_root(default_cache()), opened.manifest.digest)
     if as_json:
-        click.echo(json.dumps(_fields(opened, standing), ensure_ascii=False))
+        said = _fields(opened, standing) | {"compiled": [_build_fields(one) for one in builds]}
+        click.echo(json.dumps(said, ensure_ascii=False))
     else:
-        click.echo("\n".join(_lines(opened, standing)))
+        compiled = [f"  {'compiled':<15}{_build_line(one)}" for one in builds]
+        click.echo("\n".join([*_lines(opened, standing), *compiled]))
 
 
 def _fields(bundle: Bundle, standing: Standing) -> dict[str, Any]:
@@ -67,6 +74,24 @@ def _fields(bundle: Bundle, standing: Standing) -> dict[str, Any]:
         ],
         "card": dict(manifest.card),
     }
+
+
+def _build_fields(build: Build) -> dict[str, Any]:
+    target, made = build.target, build.made
+    return {
+        "runtime": target.runtime,
+        "version": target.version,
+        "sm": target.sm,
+        "context_tokens": made.context,
+        "weights": made.rounding,
+        "plans": sorted(build.graphs),
+    }
+
+
+def _build_line(build: Build) -> str:
+    grids = ", ".join(name.removeprefix("vision-") for name in sorted(build.graphs) if "vision-" in name)
+    seen = f", pictures of {grids} patches" if grids else ""
+    return f"for {build.target}, context {build.made.context}{seen}"
 
 
 def _contexts(most: int) -> list[int]:

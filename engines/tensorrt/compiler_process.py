@@ -18,6 +18,7 @@ from typing import Any
 
 from lineside.engines.errors import EngineError
 from lineside.engines.tensorrt import timing_cache
+from lineside.engines.tensorrt.forecast import WORKSPACE_BYTES
 from lineside.engines.tensorrt.library import Library, Runtime, load
 from lineside.engines.tensorrt.network import (
     CannotCompile,
@@ -30,7 +31,6 @@ from lineside.engines.tensorrt.network import (
 from lineside.engines.tensorrt.plugins import PluginSizes, define_plugins
 
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
-_WORKSPACE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def compile_graph(library: Library, job: Job, progress: Any = None) -> tuple[byt
         config.num_compute_capabilities = 1
         config.set_compute_capability(library.capability(job.sm), 0)
     else:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     if job.shapes:
         profile = builder.create_optimization_profile()
         for name, (least, usual, most) in job.shapes.items():

@@ -17,6 +17,8 @@ from lineside.engines.room import CannotBuild
 from lineside.engines.tensorrt.library import Runtime
 from lineside.engines.tensorrt.plans import Build
 
+WORKSPACE_BYTES = 1 << 30
+"""What TensorRT may take of the device to try kernels in."""
 # Measured with TensorRT-RTX 1.7.1 on two cores, weights as inputs (docs/tensorrt.md): what a process that has
 # loaded the library takes, and what each node and each loop (a layer's delta rule in a prefill) adds.
 _LIBRARY_BYTES, _LIBRARY_SECONDS = 300 << 20, 1.5
@@ -110,7 +112,9 @@ def forecast(
         seconds: float | None = sum(one.seconds for one in known)
         plans = sum(one.bytes for one in known)
     else:
-        peak = max((one.peak_bytes for one in graphs), default=0)
+        # TensorRT tries kernels on the device while it compiles, in work space of its own.
+        work = WORKSPACE_BYTES if runtime == "tensorrt" else 0
+        peak = work + max((one.peak_bytes for one in graphs), default=0)
         seconds = None
         if runtime == "tensorrt-rtx":
             seconds = sum(one.seconds for one in graphs)

@@ -79,6 +79,15 @@ def test_what_it_will_take_is_said_and_was_enough(first: tuple[Path, dict[str, A
     assert said["forecast"]["measured"] is False
 
 
+def test_the_card_says_what_was_compiled(first: tuple[Path, dict[str, Any]], version: str) -> None:
+    env = {"LINESIDE_CACHE": str(first[0])}
+    shown = CliRunner().invoke(engine, ["show", str(DEMO)], env=env, catch_exceptions=False)
+    assert f"for tensorrt-rtx {version} on sm_89, context 512, pictures of 6x10" in shown.output
+    shown = CliRunner().invoke(engine, ["show", str(DEMO), "--json"], env=env, catch_exceptions=False)
+    (build,) = json.loads(shown.stdout)["compiled"]
+    assert {"step", "prefill", "vision-6x10"} <= set(build["plans"])
+
+
 def test_the_bundle_stays_as_it_was_shipped(first: tuple[Path, dict[str, Any]]) -> None:
     """Signed by its vendor or not: what is built here is not under that signature."""
     folder = Path(first[1]["folder"])

@@ -143,9 +143,13 @@ def test_rows_with_pasts_of_different_lengths_do_not_see_each_other(runner_of: R
             assert relative_error(state[row], after[name][0]) < TOLERANCES["float32"], name
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int4"])
 @pytest.mark.parametrize("kind", ["float32", "float16"])
-def test_the_tower_for_one_grid_says_what_the_tower_for_any_says(runner_of: RunnerOf, kind: Any) -> None:
-    stored, plain = runner_of(Model("dense", 1, tied=False))
+def test_the_tower_for_one_grid_says_what_the_tower_for_any_says(
+    runner_of: RunnerOf, kind: Any, precision: str
+) -> None:
+    """An int4 engine's tower has blocks of 8 bits, which become half precision."""
+    stored, plain = runner_of(Model("dense", 1, tied=False), precision)
     assert stored.files.vision is not None
     assert stored.config.vision is not None
     for picture in prompt_of("images").pictures:
