@@ -109,7 +109,8 @@ def experts(
     (w1, s1, z1), (w2, s2, z2) = (
         _packed(g, each, form, part, (count, rows), width, flat=True) for part, rows, width, each in both
     )
-    zeros = ("", "", "", z1, z2) if form.zero_points else ()
+    # Bias of the second, then all of a third product: left out, up to the zero points.
+    zeros = ("", "", "", "", z1, z2) if form.zero_points else ()
     return g.op(
         "QMoE",
         x,
