@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -159,3 +160,38 @@ def test_an_engine_is_sent_from_where_a_transfer_broke_off(port_of, client_of, r
     assert engine.version == "9.0.0"
     assert sent[0] == min(1000 + CHUNK_BYTES, len(data))
     assert sent[-1] == len(data)
+
+
+def test_the_program_in_docs_mes_books_every_result_and_goes_on_from_its_cursor(
+    port_of, results, make, tmp_path, monkeypatch
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "mes.md").read_text()
+    program = page.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    port = port_of()
+    for number in (1, 2, 3):
+        results.add(make(number))
+    booked: list[int] = []
+
+    class Crash(Exception):
+        pass
+
+    def run_until(last: int) -> None:
+        """Runs the page's program, which crashes between booking `last` and noting its cursor."""
+        names: dict[str, Any] = {"__name__": "page"}
+        exec(program, names)
+
+        def book(inspection: results_pb2.Inspection) -> None:
+            booked.append(inspection.sequence)
+            if len(booked) >= last:
+                raise Crash
+
+        names["book"] = book
+        with pytest.raises(Crash):
+            names["follow"](f"127.0.0.1:{port}")
+
+    run_until(3)
+    results.add(make(4))
+    run_until(5)
+    assert booked == [1, 2, 3, 3, 4]
+    assert (tmp_path / "cursor").read_text() == "3"
