@@ -88,6 +88,8 @@ def test_no_recorded_kernel_breaks_the_rules() -> None:
     assert broken_rules(read_table(), list(kernels())) == []
 
 
+# A hundred compilations where nothing is cached yet: a busy machine takes its time.
+@pytest.mark.timeout(900)
 def test_our_kernels_compile_to_what_tensorrt_will_launch_and_the_table_is_of() -> None:
     """Every variant for Orin, one of each kernel for the newest chip; `table --check` goes through all."""
     _needs_nvrtc()
