@@ -74,6 +74,7 @@ class Running:
     rpc_port: int
     reporter: MqttReporter | None
     metrics_port: int | None = None
+    jobs: JobBoard | None = None
 
     def pulses(self) -> list[Pulse]:
         """The loops that a part passes through, as seen now."""
@@ -178,7 +179,7 @@ def running(
         for runner in runners:
             runner.start()
             stack.callback(runner.stop)
-        yield Running(appliance, store, engine, tuple(units), rpc_port, reporter, metrics_port)
+        yield Running(appliance, store, engine, tuple(units), rpc_port, reporter, metrics_port, jobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ import pytest
 
 from lineside.daemon.clock import SystemClock
 from lineside.daemon.composition import Running, running
+from lineside.daemon.jobs import Job, JobMove
 from lineside.daemon.ports import NotReady, UnknownName
 from lineside.daemon.recipes.shelf import Shelf
 from lineside.daemon.settings import Settings
+from lineside.daemon.store.desk import Desk
 from lineside.daemon.values import Picture, ReasonCode, TriggerKind, Verdict
 from lineside.engines.demo.station import line_frames
 from lineside.engines.demo.truth import PartTruth
@@ -201,3 +203,44 @@ def test_a_recipe_put_on_the_shelf_while_the_daemon_runs_can_be_selected_and_is_
 
     with appliance(folder) as built:
         assert built.appliance.stations()[0].recipe.name == "tray-new"
+
+
+def test_a_running_job_says_what_parts_must_be_and_counts_them(folder, picture_of):
+    with appliance(folder) as built:
+        built.jobs.create(Job("J1", "st1", SystemClock().now(), lot="L77"), None)
+        built.jobs.move("J1", JobMove.START, "", None)
+        ask = built.appliance.inspect_picture
+        result = judged(built, ask("st1", picture_of(GOOD), part_id=None, expected={"colour": "red"}))
+        own = judged(built, ask("st1", picture_of(GOOD), part_id=None, expected={"lot": "L78"}))
+        elsewhere = judged(built, ask("st2", picture_of(GOOD), part_id=None, expected={}))
+        counts = Desk(built.store, SystemClock()).get_job("J1").counts
+
+    assert dict(result.draft.intake.expected) == {"lot": "L77", "job": "J1", "colour": "red"}
+    assert own.draft.intake.expected["lot"] == "L78"
+    assert dict(elsewhere.draft.intake.expected) == {}
+    assert sum(counts.values()) == 2
+
+
+def test_a_request_is_remembered_over_a_restart(folder, picture_of):
+    picture = picture_of(GOOD)
+    parts = []
+    for _ in range(2):
+        with appliance(folder) as built:
+            asked = built.appliance.inspect_picture(
+                "st1", picture, part_id="P-1", expected={}, request_id="one"
+            )
+            parts.append(judged(built, asked).result_id)
+    assert parts[0] == parts[1]
+
+
+def test_a_recipe_version_is_installed_activated_kept_over_a_restart_and_rolled_back(folder):
+    text = (folder / "tray.yaml").read_text()
+    second = text.replace("\nversion: 1\n", "\nversion: 7\n")
+    with appliance(folder) as built:
+        ref, _ = built.appliance.create_recipe(second, None, {})
+        now, before = built.appliance.activate_recipe("st1", ref.name, 7)
+        assert (now.version, before.version) == (7, 1)
+    with appliance(folder) as built:
+        states = {state.station: state for state in built.appliance.stations()}
+        assert (states["st1"].recipe.version, states["st1"].previous) == (7, before)
+        assert built.appliance.roll_back_recipe("st1") == (before, ref)
