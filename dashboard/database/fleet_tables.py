@@ -62,6 +62,7 @@ class Station(Base):
     ready: Mapped[bool] = mapped_column(default=False)
     not_ready_because: Mapped[list[str]] = mapped_column(JSON, default=list)
     pending: Mapped[int] = mapped_column(default=0)
+    waiting: Mapped[int] = mapped_column(default=0)  # results for which a first review is wanted
     strip: Mapped[str] = mapped_column(String(60), default="")  # last verdicts, oldest first: o n r u
     last_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
     last_decided_at: Mapped[datetime | None]

@@ -12,13 +12,19 @@ from alembic.script.revision import ResolutionError
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
-from lineside.dashboard.database import fleet_tables, people_tables, result_tables, steering_tables
+from lineside.dashboard.database import (
+    fleet_tables,
+    people_tables,
+    quality_tables,
+    result_tables,
+    steering_tables,
+)
 from lineside.dashboard.database.base import Base
 from lineside.dashboard.database.connection import Database, RefusedDatabase
 
 ADVISORY_LOCK = 7_157_001
 METADATA = Base.metadata
-TABLES = (fleet_tables, people_tables, result_tables, steering_tables)
+TABLES = (fleet_tables, people_tables, quality_tables, result_tables, steering_tables)
 """Imported so that the metadata is whole."""
 
 

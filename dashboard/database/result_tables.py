@@ -23,6 +23,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from lineside.dashboard.database.base import Base, BigId
 
+UNSENT_REVIEW = (
+    "refused = '' AND ((sent_at IS NULL AND undone_at IS NULL) OR "
+    "(sent_at IS NOT NULL AND undone_at IS NOT NULL AND undo_sent_at IS NULL))"
+)
+OPEN_REVIEW = "review IN ('waiting', 'second', 'disputed')"
+"""As the index is written: a query that should use it says the same, in the same words."""
+
 
 def _partly(name: str, *columns: str, where: str) -> Index:
     """An index over some rows only, on both databases."""
@@ -84,7 +91,7 @@ class Result(Base):
     is_simulated: Mapped[bool]
     clock_synchronised: Mapped[bool]
     chained: Mapped[bool | None]  # whether it names the row before it; None where that one never came
-    review: Mapped[str] = mapped_column(String(12))  # none, waiting, done
+    review: Mapped[str] = mapped_column(String(12))  # none, waiting, second, disputed, done
     review_because: Mapped[str] = mapped_column(String(16))  # verdict, sample, asked; empty for none
 
     __table_args__ = (
@@ -93,10 +100,12 @@ class Result(Base):
         Index(None, "station_id", "id"),
         Index(None, "station_id", "decided_at"),
         Index(None, "decided_at"),
-        Index(None, "part_id"),
+        # For searching by the beginning of an id as well, whatever the database's collation.
+        Index(None, "part_id", postgresql_ops={"part_id": "text_pattern_ops"}),
         _partly("ix_results_lot", "lot", where="lot IS NOT NULL"),
         _partly("ix_results_not_ok", "verdict", "decided_at", where="verdict <> 'OK'"),
         _partly("ix_results_waiting", "station_id", "id", where="review = 'waiting'"),
+        _partly("ix_results_open", "review", "id", where=OPEN_REVIEW),
     )
 
 
@@ -174,5 +183,10 @@ class Review(Base):
     is_second: Mapped[bool] = mapped_column(default=False)
     undone_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]  # the device acknowledged it
+    undo_sent_at: Mapped[datetime | None]  # the device acknowledged that it was taken back
+    refused: Mapped[str] = mapped_column(String(300), default="")  # why the device will never take it
 
-    __table_args__ = (Index(None, "user_id", "decided_at"),)
+    __table_args__ = (
+        Index(None, "user_id", "decided_at"),
+        _partly("ix_reviews_unsent", "id", where=UNSENT_REVIEW),
+    )

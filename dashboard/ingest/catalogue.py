@@ -36,6 +36,7 @@ class Catalogue:
             "ready": False,
             "not_ready_because": [],
             "pending": 0,
+            "waiting": 0,
             "strip": "",
             "last_sequence": 0,
             "last_result_id": "",
