@@ -136,8 +136,11 @@ def compile_bundle(
             return there
         said.check(work.folder)
         weights |= _write_weights(work, missing, watcher)
-        compiled = {one.name: _compile(work, one, watcher) for one in graphs}
-        build = replace(there, graphs={**there.graphs, **compiled}, weights=weights)
+        build = replace(there, weights=weights)
+        for one in graphs:
+            build = replace(build, graphs={**build.graphs, one.name: _compile(work, one, watcher)})
+            # Each by itself: on a small device a plan takes minutes, and somebody may interrupt.
+            write_record(build)
         write_record(build)
         _sweep(work)
         return build

@@ -24,6 +24,8 @@ from lineside.engines.verification import VerificationRecords, fingerprint
 
 FORMAT = 1
 RECORD = "build.json"
+DECODER = frozenset({"step", "prefill"})
+"""The plans that no engine goes without; a build that was interrupted may lack one."""
 
 
 class PlanRefused(EngineError):
@@ -221,7 +223,7 @@ def find_build(
     """
     again = f"run `lineside engine compile BUNDLE --runtime {target.runtime}` on this machine"
     builds = [one for one in list_builds(root, digest) if one.digest == digest]
-    builds = [one for one in builds if one.target.runtime == target.runtime]
+    builds = [one for one in builds if one.target.runtime == target.runtime and one.graphs.keys() >= DECODER]
     if not builds:
         raise PlanRefused(f"the engine was not compiled for {target.runtime}: {again}")
     fitting = [one for one in builds if one.target.sm == target.sm]

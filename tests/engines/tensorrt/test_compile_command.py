@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 import lineside.engines.demo
 from lineside.engines.bundle import verify_bundle
 from lineside.engines.commands import engine
+from lineside.engines.tensorrt import compile as compile_module
 from lineside.engines.tensorrt.library import LibraryMissing, load
 from lineside.engines.tensorrt.plans import (
     PlanRefused,
@@ -138,6 +139,28 @@ def test_what_was_damaged_is_made_again_and_nothing_else(
     check_files(read_record(folder))
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert not list(folder.glob(".compiling-*"))
+
+
+def test_what_was_compiled_before_an_interruption_is_kept(
+    first: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two new picture sizes is interrupted: the first counts, and nothing is lost."""
+    cache, before = first
+
+    def interrupted(job: Any, name: str, place: Path, watcher: Any) -> dict[str, Any]:
+        if name == "vision-4x16":
+            raise KeyboardInterrupt
+        return compiling(job, name, place, watcher)
+
+    compiling = compile_module.compile_apart
+    monkeypatch.setattr(compile_module, "compile_apart", interrupted)
+    images = ("--image", "64x32", "--image", "120x40")
+    done = compiled(cache, *RTX, "--sm", "89", *images)
+    assert done.exit_code == 1
+    left = read_record(Path(before["folder"]))
+    assert {*before["plans"], "vision-6x12"} <= set(left.graphs)
+    assert "vision-4x16" not in left.graphs
+    check_files(left)
 
 
 def test_another_chips_plan_is_refused_at_load(first: tuple[Path, dict[str, Any]], version: str) -> None:

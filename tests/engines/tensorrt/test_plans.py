@@ -60,7 +60,7 @@ def build(root: Path, target: Target = HERE, made: Made = MADE, digest: str = DI
         1 << 28,
     )
     kept = WeightFile(f"../{shelf.path.parent.name}/{shelf.path.name}", sha, shelf.bytes, shelf.places)
-    made_build = Build(folder, digest, target, made, {"step": plan}, {"decoder": kept})
+    made_build = Build(folder, digest, target, made, {"step": plan, "prefill": plan}, {"decoder": kept})
     write_record(made_build)
     return made_build
 
@@ -91,6 +91,13 @@ def test_another_runtimes_versions_or_chips_plan_is_refused(
     with pytest.raises(PlanRefused, match=named) as refused:
         find_build(tmp_path, DIGEST, HERE)
     assert "lineside engine compile" in str(refused.value)
+
+
+def test_a_build_that_was_interrupted_is_none_yet(tmp_path: Path) -> None:
+    begun = build(tmp_path)
+    write_record(replace(begun, graphs={"step": begun.graphs["step"]}))
+    with pytest.raises(PlanRefused, match="was not compiled for tensorrt"):
+        find_build(tmp_path, DIGEST, HERE)
 
 
 def test_another_engines_plan_is_none(tmp_path: Path) -> None:
