@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,16 @@ from standin_device import StandinDevice, plan_text, with_weights_outside
 from lineside.engines.answering.runtime import Loaded
 from lineside.engines.answering.session import EngineSession
 from lineside.engines.bundle import Bundle, open_bundle
+from lineside.engines.commands import engine as commands
 from lineside.engines.config import ModelConfig
 from lineside.engines.errors import EngineError
 from lineside.engines.open import Engine, assemble
 from lineside.engines.runtimes import Runtime
 from lineside.engines.tensorrt import compile as compiling
+from lineside.engines.tensorrt.cuda import chip
 from lineside.engines.tensorrt.library import Library
+from lineside.engines.tensorrt.library import Runtime as Compiled
+from lineside.engines.tensorrt.library import load as load_library
 from lineside.engines.tensorrt.opening import checked_build, plan_files
 from lineside.engines.tensorrt.plans import CompiledGraph, Target
 from lineside.engines.tensorrt.profiles import Sizes
@@ -167,25 +170,21 @@ def _by_name(name: str) -> Callable[..., EngineSession]:
     return opened
 
 
-def _compiled(bundle: Path, folder: Path, **options: Any) -> EngineSession:
+def _compiled(runtime: Compiled) -> Callable[..., EngineSession]:
     """On a machine with a GPU the bundle is compiled for it first, by the command that users have."""
-    from lineside.engines.commands import engine as commands
-    from lineside.engines.tensorrt import library
-    from lineside.engines.tensorrt.cuda import chip
 
-    try:
-        library.load("tensorrt")
-        chip()
-    except EngineError as error:
-        pytest.skip(f"not run on tensorrt: {error}")
-    mine = folder / "compiled"
-    if not mine.exists():
-        shutil.copytree(bundle, mine)
-        done = CliRunner().invoke(
-            commands, ["compile", str(mine), "--image", "40x32", "--image", "16x16"], catch_exceptions=False
-        )
+    def opened(bundle: Path, folder: Path, **options: Any) -> EngineSession:
+        try:
+            load_library(runtime)
+            chip()
+        except EngineError as error:
+            pytest.skip(f"not run on {runtime}: {error}")
+        asked = ["compile", str(bundle), "--runtime", runtime, "--image", "40x32", "--image", "16x16"]
+        done = CliRunner().invoke(commands, asked, env={"LINESIDE_CACHE": str(folder)})
         assert done.exit_code == 0, done.output
-    return Engine.open(mine, "tensorrt", cache=folder, **options)
+        return Engine.open(bundle, runtime, cache=folder / "engines", **options)
+
+    return opened
 
 
 CHOICES = (
@@ -196,5 +195,6 @@ CHOICES = (
     Choice("onnxruntime-cuda", _by_name("onnxruntime-cuda"), 1e-3, 1e-3),
     Choice("onnxruntime-tensorrt-rtx", _by_name("onnxruntime-tensorrt-rtx"), 1e-2, 1e-2),
     # The GPU's half precision: random weights enlarge every rounding.
-    Choice("tensorrt", _compiled, 5e-2, 5e-2, dense=True),
+    Choice("tensorrt", _compiled("tensorrt"), 5e-2, 5e-2, dense=True),
+    Choice("tensorrt-rtx", _compiled("tensorrt-rtx"), 5e-2, 5e-2, dense=True),
 )
