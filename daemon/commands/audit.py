@@ -16,6 +16,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from lineside.daemon.settings import load_settings
+from lineside.daemon.store import changes
 from lineside.daemon.store.chain import Verification, verify_database
 from lineside.daemon.store.database import FILE, FOLDER, revision_of
 from lineside.daemon.store.errors import StoreError
@@ -46,6 +47,8 @@ def audit() -> None:
 def verify(config: Path | None, database: Path | None, as_json: bool) -> None:
     """Checks every stored verdict: its hash, its link to the one before, and the tables beside it.
 
+    So are the notes of who changed what, which are a chain of their own.
+
     The first row that does not hold is named, and the exit code is 1.
     """
     if config is not None and database is not None:
@@ -53,15 +56,19 @@ def verify(config: Path | None, database: Path | None, as_json: bool) -> None:
     file = database or _database_of(config or DEFAULT_CONFIG)
     try:
         found = _verified(file)
+        broken = changes.verify_database(file)
     except (StoreError, SQLAlchemyError, sqlite3.Error) as error:
         cause = getattr(error, "orig", None) or error
         click.echo(f"{file} cannot be read: {cause}", err=True)
         sys.exit(EXIT_UNREADABLE)
     if as_json:
-        click.echo(json.dumps({"database": str(file), **dataclasses.asdict(found)}))
+        change = None if broken is None else dataclasses.asdict(broken)
+        click.echo(json.dumps({"database": str(file), **dataclasses.asdict(found), "broken_change": change}))
     else:
         click.echo(f"{file}: {_said(found)}")
-    sys.exit(0 if found.ok else EXIT_BROKEN)
+        if broken is not None:
+            click.echo(f"{file}: change {broken.sequence} does not hold: {broken.because}")
+    sys.exit(0 if found.ok and broken is None else EXIT_BROKEN)
 
 
 def _database_of(config: Path) -> Path:

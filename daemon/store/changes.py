@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select
 
 from lineside.daemon.store import schema
 from lineside.daemon.store.canonical import canonical_json, parse_canonical
+from lineside.daemon.store.database import reader_engine
 from lineside.daemon.store.records import from_rfc3339, rfc3339
 
 MOST = 100_000
@@ -84,6 +86,20 @@ def verify(connection: Connection) -> ChainBreak | None:
             return ChainBreak(row.sequence, "it does not follow the row before it")
         before = (found.sequence, found.row_hash)
     return None
+
+
+def verify_database(file: Path) -> ChainBreak | None:
+    """As `verify`, on a store's database file; the daemon may be running.
+
+    Raises:
+        sqlalchemy.exc.DatabaseError: the file cannot be read.
+    """
+    engine = reader_engine(file)
+    try:
+        with engine.begin() as connection:
+            return verify(connection)
+    finally:
+        engine.dispose()
 
 
 def _record(sequence: int, change: Change, prev_hash: str) -> str:

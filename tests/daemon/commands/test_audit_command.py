@@ -17,6 +17,8 @@ from store_samples import GENEROUS_S, Samples, TestClock
 
 from lineside.daemon.commands.audit import audit
 from lineside.daemon.store import Store
+from lineside.daemon.store.changes import Change
+from lineside.daemon.store.desk import Desk
 
 SETTINGS = """
 device: {id: box1, data_dir: data}
@@ -110,3 +112,20 @@ def test_without_a_database_the_command_says_where_it_looked(config: Path) -> No
 
 def test_two_places_to_look_are_one_too_many(config: Path, database: Path) -> None:
     assert verify("--config", str(config), "--database", str(database)).exit_code == 2
+
+
+def test_an_edited_note_of_who_changed_what_is_named(config: Path, database: Path) -> None:
+    clock = TestClock()
+    with Store.open(database.parents[1], device="box1", clock=clock) as store:
+        desk = Desk(store, clock)
+        for method in ("a", "b", "c"):
+            desk.note(Change(clock.now(), "anna", "admin", method, "", "OK"))
+    assert verify("--config", str(config)).exit_code == 0
+
+    edit(database, "UPDATE changes SET record = replace(record, 'anna', 'eve') WHERE sequence = 2")
+
+    ended = verify("--config", str(config))
+    assert ended.exit_code == 1
+    assert "change 2 does not hold" in ended.stdout
+    said = json.loads(verify("--config", str(config), "--json").stdout)
+    assert (said["ok"], said["broken_change"]["sequence"]) == (True, 2)
