@@ -13,6 +13,7 @@ from lineside.plugins.gated_delta_net.shapes import operator_for
 from lineside.plugins.moe.shapes import combining_variant, routing_variant
 from lineside.plugins.operator import Kernel
 from lineside.plugins.operators import kernels
+from lineside.plugins.ptx.nvrtc import NvrtcMissing, nvrtc
 from lineside.plugins.tensorrt import TensorRTMissing, define
 
 _ROUTING = ("moe_route", "moe_group")
@@ -55,9 +56,10 @@ def define_plugins(sizes: PluginSizes, sm: int) -> None:
     """Makes the kernels known to TensorRT in this process, for one chip.
 
     Raises:
-        LibraryMissing: this TensorRT takes no ahead-of-time plugins.
+        LibraryMissing: this TensorRT takes no ahead-of-time plugins, or no NVRTC compiles kernels.
     """
     try:
+        nvrtc()  # asked here: TensorRT would hide what its plugins say while it builds
         define(kernels_for(sizes), f"sm_{sm}")
-    except TensorRTMissing as error:
+    except (TensorRTMissing, NvrtcMissing) as error:
         raise LibraryMissing(str(error)) from error

@@ -24,10 +24,13 @@ from lineside.engines.bundle import open_bundle
 from lineside.engines.config import MoeConfig, parse_config
 from lineside.engines.graph.dialects.tensorrt_plugins import TensorRtPluginDialect, refusal
 from lineside.engines.graph.fed import OURS
+from lineside.engines.tensorrt import plugins
 from lineside.engines.tensorrt.describe import decoder_graph
+from lineside.engines.tensorrt.library import LibraryMissing
 from lineside.engines.tensorrt.plugins import define_plugins, kernels_for, plugin_sizes
 from lineside.engines.tensorrt.stored_graph import StoredGraph
 from lineside.engines.weights import open_checkpoint
+from lineside.plugins.ptx.nvrtc import NvrtcMissing
 
 DEMO = Path(lineside.engines.demo.__file__).parent / "demo.lsengine"
 SPEECH = Speech(TensorRtPluginDialect(call="step"), TensorRtPluginDialect(call="prefill"))
@@ -128,6 +131,17 @@ def test_kernels_are_defined_for_a_models_own_sizes() -> None:
     with tensorrt_stand_in.installed() as plugin:
         define_plugins(plugin_sizes(text), 87)
         assert all(hasattr(plugin.op.lineside, one.name) for one in kernels)
+
+
+def test_without_a_compiler_of_kernels_one_is_told_before_tensorrt_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> None:
+        raise NvrtcMissing("NVRTC is not installed")
+
+    monkeypatch.setattr(plugins, "nvrtc", missing)
+    with pytest.raises(LibraryMissing, match="NVRTC is not installed"):
+        define_plugins(plugin_sizes(PAIR_OF_2B), 87)
 
 
 def peek(name: str) -> Any:
