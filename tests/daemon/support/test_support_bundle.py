@@ -21,20 +21,23 @@ from lineside.daemon.settings import load_settings
 from lineside.daemon.support.collect import PARTS, Wanted, collect
 from lineside.daemon.support.redact import MASK, Redactor, secrets_of
 
-RTSP, BROKER, KEY, QUERY, LOGGED = (
+RTSP, BROKER, KEY, QUERY, LOGGED, PIPED, TYPED = (
     "canary-rtsp-4711",
     "canary-mqtt-0815",
     "Y2FuYXJ5LWtleS1saW5lCg0123456789abcdef",
     "canary-query-1234",
     "canary-logged-9999",
+    "canary-piped-5678",
+    "canary-typed-8765",
 )
-CANARIES = (RTSP, BROKER, KEY, QUERY, LOGGED)
+CANARIES = (RTSP, BROKER, KEY, QUERY, LOGGED, PIPED, TYPED)
 PEM = f"-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n"
 SETTINGS = f"""
 device: {{id: box1, data_dir: data}}
 cameras:
   - {{id: cam1, kind: stream, url: "rtsp://viewer:{RTSP}@127.0.0.1:9/live"}}
   - {{id: cam2, kind: stream, url: "http://127.0.0.1:9/mjpeg?user=a&password={QUERY}"}}
+  - {{id: cam3, kind: gstreamer, pipeline: "rtspsrc location=rtsp://u:{PIPED}@h:9/a user-pw={TYPED} ! x"}}
 stations: [{{id: st1, camera: cam1, recipe: tray.yaml}}]
 mqtt:
   brokers: [{{host: 127.0.0.1, port: 9}}]
@@ -45,6 +48,7 @@ mqtt:
 LOGS = f"""
 2026 linesided: camera lost: rtsp://viewer:{RTSP}@127.0.0.1:9/live
 2026 linesided: connecting with {BROKER}
+2026 gst-launch: no answer to {PIPED} or {TYPED}
 2026 linesided: Authorization: Bearer {LOGGED}
 2026 linesided: token={LOGGED} and api_key: {LOGGED}
 2026 other: {PEM}
