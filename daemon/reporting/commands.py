@@ -16,6 +16,7 @@ from lineside.daemon.ports import NotReady, RunningAppliance, UnknownName
 from lineside.daemon.reporting.mqtt import Message, Received
 from lineside.daemon.reporting.payload import encode
 from lineside.daemon.reporting.topics import BadTopic, Topics
+from lineside.daemon.store.requests import RequestReused
 from lineside.daemon.values import TriggerKind
 
 REPLY = "lineside.reply/1"
@@ -88,6 +89,8 @@ class Commands:
             body |= {"ok": False, "error": {"code": refusal.code, "message": str(refusal)}}
         except UnknownName as error:
             body |= {"ok": False, "error": {"code": "UNKNOWN_NAME", "message": str(error)}}
+        except RequestReused as error:
+            body |= {"ok": False, "error": {"code": "REQUEST_ID_REUSED", "message": str(error)}}
         except NotReady as error:
             body |= {"ok": False, "error": {"code": "NOT_READY", "message": str(error)}}
         except Exception as error:  # noqa: BLE001 - the listener's edge: the sender must hear that it failed

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from lineside.daemon.reporting.commands import Commands
 from lineside.daemon.reporting.mqtt import Received
+from lineside.daemon.store.requests import RequestReused
 from lineside.daemon.values import TriggerKind
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
@@ -41,6 +42,15 @@ def test_a_trigger_reaches_the_station_with_everything_that_was_said(ask, applia
     _, reply = ask("trigger", command)
     assert reply["result_id"] == "result-1"
     assert appliance.asked == [("st1", "4711", {"lot": "L9"}, TriggerKind.MQTT, "q1")]
+
+
+def test_an_id_used_for_another_part_is_answered_as_that(ask, appliance, monkeypatch):
+    def reused(*_, **__):
+        raise RequestReused("request_id 'q1' was used for another call already")
+
+    monkeypatch.setattr(appliance, "trigger", reused)
+    _, reply = ask("trigger", {"station": "st1", "part_id": "4712", "request_id": "q1"})
+    assert reply["error"]["code"] == "REQUEST_ID_REUSED"
 
 
 def test_a_recipe_is_selected(ask, appliance):
