@@ -8,17 +8,12 @@ compiling and records go together; does not know terminals.
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -27,12 +22,13 @@ from lineside.engines.config import ModelConfig, parse_config
 from lineside.engines.errors import IncompatibleBundle, UnsupportedModel
 from lineside.engines.graph.dialects.given import Rounding
 from lineside.engines.graph.fed import Shelf
+from lineside.engines.tensorrt.apart import compile_apart
 from lineside.engines.tensorrt.chip import chip_here
 from lineside.engines.tensorrt.compiler_process import Job
 from lineside.engines.tensorrt.describe import Dialects, decoder_graph, dialects_for, vision_graph
 from lineside.engines.tensorrt.forecast import Forecast, GraphToCompile, forecast
 from lineside.engines.tensorrt.library import Library, LibraryMissing
-from lineside.engines.tensorrt.network import CannotCompile, has_plugins
+from lineside.engines.tensorrt.network import has_plugins
 from lineside.engines.tensorrt.plans import (
     RECORD,
     Build,
@@ -311,7 +307,7 @@ def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:
         timing = work.root / "timing"
         plugins = plugin_sizes(work.config.text) if has_plugins(graph.model) else None
         job = Job(work.target.runtime, work.target.sm, str(model), str(plan), str(timing), shapes, plugins)
-        facts = compile_apart(job, graph.name, Path(place), watcher)
+        facts = compile_apart(job, graph.name, Path(place), watcher.step)
         # By its content: what an earlier record names stays as it is until the next record is written.
         file = f"{graph.name}-{facts['sha256'][:12]}.plan"
         plan.replace(work.folder / file)
@@ -328,57 +324,6 @@ def _compile(work: _Work, graph: _Graph, watcher: Watcher) -> CompiledGraph:
         peak_bytes=facts["peak_bytes"],
         grid=graph.grid,
     )
-
-
-def compile_apart(job: Job, name: str, place: Path, watcher: Watcher) -> dict[str, Any]:
-    """What is known about a plan that another process made; `place`: a folder for the time of it.
-
-    Raises:
-        CannotCompile: the compiler refused the graph, or ended; in its own words where it had any.
-    """
-    told = place / "job.json"
-    told.write_text(job.text(), "utf-8")
-    command = [sys.executable, "-m", "lineside.engines.tensorrt.compiler_process", str(told)]
-    with tempfile.TemporaryFile() as words:
-        said: dict[str, Any] = {}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True) as process:
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    said = _heard(line, watcher) or said
-            except BaseException:
-                process.kill()  # whoever interrupts us does not want a compiler left behind
-                raise
-        if "done" in said:
-            return dict(said["done"])
-        if "error" in said:
-            raise CannotCompile(f"{name}: {said['error']}")
-        words.seek(0)
-        last = words.read().decode(errors="replace").strip().splitlines()[-1:]
-        raise CannotCompile(f"{name}: {_ended(process.returncode)}{': ' + last[0] if last else ''}")
-
-
-def _heard(line: str, watcher: Watcher) -> dict[str, Any] | None:
-    """What a line of the compiler's process says; it may print words of its own as well."""
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(said, dict):
-        return None
-    if "step" in said:
-        watcher.step(int(said["step"]), int(said["of"]))
-        return None
-    return said
-
-
-def _ended(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "the compiler was killed, most likely because memory ran out: stop other programs, or add swap"
-    if code < 0:
-        name = signal.Signals(-code).name
-        return f"TensorRT ended its process with {name}; nothing was lost, and nothing made"
-    return f"the compiler ended with {code}"
 
 
 @contextmanager

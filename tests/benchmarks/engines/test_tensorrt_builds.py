@@ -13,7 +13,7 @@ from imagined_weights import PAIR_OF_2B, ImaginedWeights, vision_of_2b
 from onnx import ModelProto
 
 from lineside.engines.quantise.blocks import BlockForm
-from lineside.engines.tensorrt.compile import Watcher, compile_apart
+from lineside.engines.tensorrt.apart import compile_apart
 from lineside.engines.tensorrt.compiler_process import Job
 from lineside.engines.tensorrt.describe import decoder_graph, dialects_for, vision_graph
 from lineside.engines.tensorrt.library import LibraryMissing, load
@@ -49,7 +49,7 @@ def test_a_whole_2b_engine(tmp_path: Path) -> None:
         path.write_bytes(model.SerializeToString())
         shapes = shapes_of(model.graph.input, SIZES.ranges())
         job = Job("tensorrt-rtx", 89, str(path), str(tmp_path / name), str(tmp_path), shapes)
-        facts = compile_apart(job, name, tmp_path, Watcher())
+        facts = compile_apart(job, name, tmp_path, lambda done, of: None)
         print(
             f"{name}: {len(model.graph.node)} nodes, {facts['seconds']:.0f} s, "
             f"{facts['peak_bytes'] >> 20} MiB of memory, plan {facts['bytes'] / 1e6:.1f} MB"

@@ -23,7 +23,7 @@ from lineside.engines.graph.dialects.tensorrt import TensorRtDialect
 from lineside.engines.graph.dialects.tensorrt_plugins import TensorRtPluginDialect
 from lineside.engines.graph.fed import OURS
 from lineside.engines.quantise.blocks import BlockForm
-from lineside.engines.tensorrt.compile import Watcher, compile_apart
+from lineside.engines.tensorrt.apart import compile_apart
 from lineside.engines.tensorrt.compiler_process import Job, compile_graph
 from lineside.engines.tensorrt.describe import decoder_graph, dialects_for, vision_graph
 from lineside.engines.tensorrt.library import Library, LibraryMissing, load
@@ -207,7 +207,10 @@ def test_a_mixtures_nodes_are_what_the_parser_lacks(rtx: Library, call: Any, tmp
     assert len(ours) == (3 + 4 * 3 if call == "step" else 3 * 3 + 4 * 5)
 
 
-def test_a_compiler_that_ends_takes_nothing_along(rtx: Library, tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not EVERYTHING, reason="asked with LINESIDE_TENSORRT_ALL=1: how a library fails is its own"
+)
+def test_what_made_us_say_attention_as_products_is_still_so(rtx: Library, tmp_path: Path) -> None:
     """Native attention over a number of tokens that is not fixed ends TensorRT-RTX 1.7 for some small models.
 
     That is why a prefill says attention as products there.
@@ -224,6 +227,6 @@ def test_a_compiler_that_ends_takes_nothing_along(rtx: Library, tmp_path: Path) 
     path.write_bytes(model.SerializeToString())
     shapes = shapes_of(model.graph.input, Sizes(context=512).ranges())
     job = Job("tensorrt-rtx", 89, str(path), str(tmp_path / "plan"), str(tmp_path), shapes)
-    with pytest.raises(CannotCompile, match=r"prefill: TensorRT ended its process with SIG"):
-        compile_apart(job, "prefill", tmp_path, Watcher())
+    with pytest.raises(CannotCompile, match=r"^prefill: "):
+        compile_apart(job, "prefill", tmp_path, lambda done, of: None)
     assert not (tmp_path / "plan").exists()
