@@ -13,6 +13,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
 from lineside.dashboard.database import (
+    alerting_tables,
     fleet_tables,
     people_tables,
     quality_tables,
@@ -24,7 +25,7 @@ from lineside.dashboard.database.connection import Database, RefusedDatabase
 
 ADVISORY_LOCK = 7_157_001
 METADATA = Base.metadata
-TABLES = (fleet_tables, people_tables, quality_tables, result_tables, steering_tables)
+TABLES = (alerting_tables, fleet_tables, people_tables, quality_tables, result_tables, steering_tables)
 """Imported so that the metadata is whole."""
 
 

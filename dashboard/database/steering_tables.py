@@ -37,6 +37,8 @@ class Alert(Base):
     ended_at: Mapped[datetime | None]
     acknowledged_at: Mapped[datetime | None]
     acknowledged_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    note: Mapped[str] = mapped_column(String(300), default="")  # said with the acknowledgement
+    escalated_at: Mapped[datetime | None]
 
     __table_args__ = (Index(None, "rule", "key", "ended_at"),)
 
