@@ -26,6 +26,7 @@ class Finding:
 def judge(machine: Machine) -> list:
     """Every finding, in the order in which one would look."""
     return [
+        *_package(machine),
         _release(machine),
         _tensorrt(machine),
         _cuda(machine),
@@ -53,6 +54,17 @@ def _release(machine: Machine) -> Finding:
         return Finding("release", FAILED, f"{message}: {why}", step)
     why = "too old: its TensorRT 10.13 has no attention, cache or rotary layers (10.15 brings them)"
     return Finding("release", FAILED, f"{message}: {why}", step)
+
+
+def _package(machine: Machine) -> list:
+    """Both own /opt/lineside, and the package's environment does not see the system's TensorRT."""
+    if "lineside" not in machine.packages:
+        return []
+    message = (
+        f"the Debian package lineside {machine.packages['lineside']} is installed, and owns /opt/lineside"
+    )
+    step = "sudo apt remove lineside (results, settings and keys stay), then run this again"
+    return [Finding("package", FAILED, message, step)]
 
 
 def _tensorrt(machine: Machine) -> Finding:

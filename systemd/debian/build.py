@@ -41,7 +41,7 @@ def main() -> None:
         "--python",
         choices=sorted(OLDEST_GLIBC),
         default=f"{sys.version_info.major}.{sys.version_info.minor}",
-        help="the target's: 3.11 for Debian 12, 3.12 for Ubuntu 24.04 and JetPack 7, 3.13 for Debian 13",
+        help="the target's: 3.11 for Debian 12, 3.12 for Ubuntu 24.04, 3.13 for Debian 13",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the package")
     parser.add_argument("--extra", action="append", default=[], help="an extra of the package, such as gpio")

@@ -160,6 +160,19 @@ def test_a_box_that_will_not_do_is_left_alone(
     assert failed[0]["next_step"]
 
 
+def test_a_box_with_the_debian_package_is_left_to_a_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = box(tmp_path)
+    status = root / "var/lib/dpkg/status"
+    status.write_text(status.read_text() + "\n" + dpkg(lineside="0.1.0"))
+    code, commands = run(root, "--json")
+    (failed,) = [one for one in said(capsys)["findings"] if one["level"] == "FAILED"]
+    assert (code, commands.ran) == (1, [])
+    assert failed["name"] == "package"
+    assert "apt remove lineside" in failed["next_step"]
+
+
 def test_no_jetson_little_memory_no_room_and_an_old_python_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
