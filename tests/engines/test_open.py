@@ -63,7 +63,9 @@ def test_the_package_offers_the_way_in_and_nothing_else() -> None:
         _ = lineside.engines.Motor  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("runtime", "says"), [("gpu", "not part of this software: choose auto"), ("", "tensorrt-rtx")])
+@pytest.mark.parametrize(
+    ("runtime", "says"), [("gpu", "not part of this software: choose auto"), ("", "tensorrt-rtx")]
+)
 def test_an_unknown_runtime_is_refused(bundle: Path, runtime: str, says: str) -> None:
     with pytest.raises(IncompatibleBundle, match=says):
         Engine.open(bundle, runtime)

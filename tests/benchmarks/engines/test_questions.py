@@ -32,7 +32,7 @@ def test_questions_about_one_crop(size: str) -> None:
     ratios = f"{before[0] / after[0]:.2f}×", f"{before[1] / after[1]:.2f}×"
     rows.append(["worth", "", "", "", *ratios, ""])
     harness.print_table(
-        f"Three questions about one crop of {CROP}×{CROP}, {size} int4, {THREADS} thread: milliseconds a part,"
+        f"Three questions about one crop of {CROP}×{CROP}, {size} int4, {THREADS} thread: ms a part,"
         f" medians of {REPEATS}",
         ["", "first", "second", "third", "all three", "CPU time of all three", "tokens read by each"],
         rows,
