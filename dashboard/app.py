@@ -13,7 +13,18 @@ from cryptography import x509
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from lineside.dashboard import errors, fleet, navigation, pictures, present, results, security, sign_in, wall
+from lineside.dashboard import (
+    errors,
+    fleet,
+    navigation,
+    pictures,
+    present,
+    results,
+    reviews,
+    security,
+    sign_in,
+    wall,
+)
 from lineside.dashboard.clock import utc_now
 from lineside.dashboard.config import DashboardConfig, RefusedConfiguration, Tls
 from lineside.dashboard.current import (
@@ -39,6 +50,7 @@ BLUEPRINTS = (
     fleet.blueprint,
     wall.blueprint,
     results.blueprint,
+    reviews.blueprint,
     pictures.blueprint,
     sign_in.blueprint,
 )

@@ -19,7 +19,10 @@ class Entry:
     role: Role
 
 
-ENTRIES = (Entry("fleet.index", "nav_fleet", Role.VIEWER),)
+ENTRIES = (
+    Entry("fleet.index", "nav_fleet", Role.VIEWER),
+    Entry("reviews.index", "nav_review", Role.REVIEWER),
+)
 
 
 def entries(person: Person | None) -> list[Entry]:

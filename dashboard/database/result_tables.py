@@ -176,6 +176,7 @@ class Review(Base):
     result: Mapped[int] = mapped_column(ForeignKey("results.id"), index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     decision: Mapped[str] = mapped_column(String(16))  # OK, NOT_OK
+    ask: Mapped[str | None] = mapped_column(String(200))  # the question that `label` answers
     label: Mapped[str | None] = mapped_column(String(200))
     note: Mapped[str] = mapped_column(Text, default="")
     decided_at: Mapped[datetime]

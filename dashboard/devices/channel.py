@@ -21,6 +21,8 @@ from lineside.v1 import (
     recipes_pb2,
     recipes_pb2_grpc,
     results_pb2,
+    reviews_pb2,
+    reviews_pb2_grpc,
     stations_pb2,
     stations_pb2_grpc,
 )
@@ -123,6 +125,12 @@ class Channel:
         stub = recipes_pb2_grpc.RecipeServiceStub(self._open)
         request = recipes_pb2.GetRecipeRequest(name=f"devices/-/recipes/{recipe}@{version}")
         return stub.GetRecipe(request, timeout=CALL_TIMEOUT_S).recipe.text
+
+    def submit_review(self, review: reviews_pb2.Review, request_id: str) -> None:
+        """Hands a person's decision over; the same `request_id` again stores nothing twice."""
+        stub = reviews_pb2_grpc.ReviewServiceStub(self._open)
+        request = reviews_pb2.SubmitReviewRequest(review=review, request_id=request_id)
+        stub.SubmitReview(request, timeout=CALL_TIMEOUT_S)
 
     def watch(self, after_sequence: int) -> grpc.CallIterator[inspections_pb2.WatchInspectionsResponse]:
         """Stored inspections after a cursor and then each new one; `cancel()` of what is given ends it."""

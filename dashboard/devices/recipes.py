@@ -24,10 +24,11 @@ KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class RecipeCard:
-    """The part of a recipe that is drawn. Questions by ask id."""
+    """The part of a recipe that is drawn. Questions, and answers that fail the part, by ask id."""
 
     deadline_ms: float | None = None
     questions: Mapping[str, str] = field(default_factory=dict)
+    failing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 EMPTY_CARD = RecipeCard()
@@ -52,7 +53,18 @@ def read_card(text: str) -> RecipeCard:
             for a in questions
             if "id" in a and isinstance(a.get("question"), str)
         },
+        failing={str(a["id"]): failing for a in questions if "id" in a and (failing := _failing(a))},
     )
+
+
+def _failing(ask: Mapping[str, object]) -> tuple[str, ...]:
+    """The answers of a choice that make a part bad: those listed, else all but `ok`."""
+    listed = ask.get("fail_when")
+    if isinstance(listed, list):
+        return tuple(str(value) for value in listed)
+    answer = ask.get("answer")
+    choices = answer.get("choice") if isinstance(answer, dict) else None
+    return tuple(str(v) for v in choices if v != "ok") if isinstance(choices, list) else ()
 
 
 class RecipeCards:

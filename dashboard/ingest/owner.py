@@ -22,6 +22,8 @@ from lineside.dashboard.ingest.probe import Probes
 from lineside.dashboard.ingest.roster import Listed, Roster
 from lineside.dashboard.ingest.shifts import ShiftPlan
 from lineside.dashboard.ingest.writer import Writer
+from lineside.dashboard.labels.policy import read_policy
+from lineside.dashboard.labels.send import Sender
 
 LOOK_EVERY_S = 1.0
 
@@ -84,8 +86,10 @@ class Following:
     def __init__(self, database: Database, config: DashboardConfig, now: Callable[[], datetime]) -> None:
         self._config, self._now = config, now
         self.roster = Roster(database)
-        ledger = Ledger(database, ShiftPlan.read(config.shifts, config.timezone), config.sample_ok)
-        self.writer = Writer(database, ledger)
+        self._database = database
+        self._ledger = Ledger(database, ShiftPlan.read(config.shifts, config.timezone), config.sample_ok)
+        self.writer = Writer(database, self._ledger)
+        self._labels = Sender(database, self._channel_of, now)
         self.probes = Probes(self.writer.board, config.probe_every, now)
         self._stack = ExitStack()
         self._followed: dict[int, tuple[Listed, Channel, Follower]] = {}
@@ -98,6 +102,8 @@ class Following:
         self.probes.start()
         self._stack.callback(self.probes.stop)
         self._stack.callback(self._let_go)
+        self._labels.start()
+        self._stack.callback(self._labels.stop)
         if self._config.broker is not None:
             births = Births(self._config.broker, self.roster)
             births.start()
@@ -109,6 +115,8 @@ class Following:
 
     def look(self) -> None:
         """Begins to follow what is new, and lets go of what is gone or elsewhere."""
+        with self._database.reading() as session:
+            self._ledger.sample = read_policy(session, self._config.sample_ok).sample_ok
         wanted = {listed.device_id: listed for listed in self.roster.to_follow(self._config.devices)}
         for row, (listed, channel, follower) in list(self._followed.items()):
             if wanted.get(row) != listed:
@@ -119,6 +127,10 @@ class Following:
         for row, listed in wanted.items():
             if row not in self._followed:
                 self._begin(listed)
+
+    def _channel_of(self, row: int) -> Channel | None:
+        followed = self._followed.get(row)
+        return followed[1] if followed is not None else None
 
     def _begin(self, listed: Listed) -> None:
         channel = Channel(listed.address)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 LIKELIHOOD = 0.95
@@ -150,7 +150,7 @@ def run_rules(scores: Sequence[float]) -> tuple[tuple[int, ...], ...]:
     down in turn. 5: two of three beyond 2 on one side. 6: four of five beyond 1 on one side. (Nelson 1 to 6.)
     """
     return tuple(
-        tuple(number for number, rule in enumerate(RULES, 1) if rule(scores[: i + 1]))
+        tuple(number for number, rule in enumerate(RULES, 1) if rule(scores[max(0, i - 13) : i + 1]))
         for i in range(len(scores))
     )
 
@@ -183,7 +183,7 @@ def _some_beyond(z: Sequence[float], most: int, needed: int, limit: float) -> bo
     return (above >= needed and z[-1] > limit) or (below >= needed and z[-1] < -limit)
 
 
-RULES = (
+RULES: tuple[Callable[[Sequence[float]], bool], ...] = (
     _beyond,
     _one_side,
     _trend,

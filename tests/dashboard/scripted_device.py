@@ -26,6 +26,8 @@ from lineside.v1 import (
     recipes_pb2,
     recipes_pb2_grpc,
     results_pb2,
+    reviews_pb2,
+    reviews_pb2_grpc,
     stations_pb2,
     stations_pb2_grpc,
 )
@@ -114,6 +116,7 @@ class ScriptedDevice(
     devices_pb2_grpc.DeviceServiceServicer,
     inspections_pb2_grpc.InspectionServiceServicer,
     recipes_pb2_grpc.RecipeServiceServicer,
+    reviews_pb2_grpc.ReviewServiceServicer,
     stations_pb2_grpc.StationServiceServicer,
 ):
     """A device with stations and one camera. `start` and `stop` may be called again and again."""
@@ -126,6 +129,8 @@ class ScriptedDevice(
         self.recipe_text = RECIPE_TEXT
         self.clock_synchronised = True
         self.watches: list[int] = []
+        self.reviews: list[reviews_pb2.Review] = []
+        self._review_requests: set[str] = set()
         self.frame_calls = 0
         self.evidence_calls = 0
         self._stored: list[results_pb2.Inspection] = []
@@ -143,6 +148,7 @@ class ScriptedDevice(
         devices_pb2_grpc.add_DeviceServiceServicer_to_server(self, server)
         inspections_pb2_grpc.add_InspectionServiceServicer_to_server(self, server)
         recipes_pb2_grpc.add_RecipeServiceServicer_to_server(self, server)
+        reviews_pb2_grpc.add_ReviewServiceServicer_to_server(self, server)
         stations_pb2_grpc.add_StationServiceServicer_to_server(self, server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         server.start()
@@ -279,6 +285,15 @@ class ScriptedDevice(
             yield inspections_pb2.GetEvidenceResponse(
                 offset=offset, data=data[offset : offset + 1000], size_bytes=len(data)
             )
+
+    def SubmitReview(self, request, context):  # noqa: N802
+        result_id = request.review.inspection.rsplit("/", 1)[-1]
+        if all(stored.result_id != result_id for stored in self._stored):
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such inspection")
+        if request.request_id not in self._review_requests:
+            self._review_requests.add(request.request_id)
+            self.reviews.append(request.review)
+        return reviews_pb2.SubmitReviewResponse(review=request.review)
 
     def GetRecipe(self, request, context):  # noqa: N802
         return recipes_pb2.GetRecipeResponse(recipe=recipes_pb2.Recipe(text=self.recipe_text))

@@ -21,6 +21,7 @@ UNSENT = sa.text(
 def upgrade() -> None:
     """Creates the tables and fills them from what was counted by hour, and from the results."""
     op.add_column("stations", sa.Column("waiting", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("reviews", sa.Column("ask", sa.String(length=200), nullable=True))
     op.add_column("reviews", sa.Column("undo_sent_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("reviews", sa.Column("refused", sa.String(length=300), nullable=False, server_default=""))
     op.create_index("ix_reviews_unsent", "reviews", ["id"], sqlite_where=UNSENT, postgresql_where=UNSENT)
