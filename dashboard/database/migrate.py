@@ -18,6 +18,7 @@ from lineside.dashboard.database import (
     people_tables,
     quality_tables,
     result_tables,
+    rollout_tables,
     steering_tables,
 )
 from lineside.dashboard.database.base import Base
@@ -25,7 +26,15 @@ from lineside.dashboard.database.connection import Database, RefusedDatabase
 
 ADVISORY_LOCK = 7_157_001
 METADATA = Base.metadata
-TABLES = (alerting_tables, fleet_tables, people_tables, quality_tables, result_tables, steering_tables)
+TABLES = (
+    alerting_tables,
+    fleet_tables,
+    people_tables,
+    quality_tables,
+    result_tables,
+    rollout_tables,
+    steering_tables,
+)
 """Imported so that the metadata is whole."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lineside.dashboard.database.base import Base, BigId
@@ -32,7 +32,8 @@ class Alert(Base):
     device_id: Mapped[int | None] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
     station_id: Mapped[int | None] = mapped_column(ForeignKey("stations.id", ondelete="CASCADE"))
     severity: Mapped[str] = mapped_column(String(16))
-    words: Mapped[str] = mapped_column(Text)
+    words: Mapped[str] = mapped_column(Text)  # what it is about, as a person calls it
+    value: Mapped[float | None]  # what was measured when it began, in the rule's unit
     began_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
     acknowledged_at: Mapped[datetime | None]
@@ -95,8 +96,9 @@ class Rollout(Base):
     kind: Mapped[str] = mapped_column(String(16))  # engine, recipe
     subject: Mapped[str] = mapped_column(String(200))  # name@version
     digest: Mapped[str] = mapped_column(String(64))
+    bundle: Mapped[str] = mapped_column(String(64), server_default="")  # sha256 of its file
     plan: Mapped[dict[str, Any]] = mapped_column(JSON)
-    state: Mapped[str] = mapped_column(String(16))  # planned, running, stopped, done, rolled_back
+    state: Mapped[str] = mapped_column(String(16))  # `rollouts.machine.RolloutState`
     why: Mapped[str] = mapped_column(Text, default="")
     created_by: Mapped[int] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(index=True)
@@ -111,6 +113,9 @@ class RolloutDevice(Base):
     rollout: Mapped[int] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
     device_id: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
     wave: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16))  # waiting, installing, active, failed, rolled_back
+    state: Mapped[str] = mapped_column(String(16))  # `rollouts.machine.DeviceState`
     detail: Mapped[str] = mapped_column(Text, default="")
+    before: Mapped[str] = mapped_column(String(64), server_default="")  # digest of the engine that judged
+    attempt: Mapped[int] = mapped_column(server_default="0")  # of the step it is at
+    since: Mapped[int] = mapped_column(BigInteger, server_default="0")  # its last sequence before the change
     changed_at: Mapped[datetime]

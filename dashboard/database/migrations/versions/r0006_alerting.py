@@ -17,6 +17,7 @@ UNDELIVERED = sa.text("delivered_at IS NULL AND given_up_at IS NULL")
 def upgrade() -> None:
     """Adds what alerts and enrolment need."""
     op.add_column("alerts", sa.Column("note", sa.String(length=300), nullable=False, server_default=""))
+    op.add_column("alerts", sa.Column("value", sa.Float(), nullable=True))
     op.add_column("alerts", sa.Column("escalated_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "alert_deliveries",
@@ -36,7 +37,9 @@ def upgrade() -> None:
             ["alert_id"], ["alerts.id"], name="fk_alert_deliveries_alert_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_alert_deliveries"),
-        sa.UniqueConstraint("alert_id", "event", "channel", name="uq_alert_deliveries_alert_id_event_channel"),
+        sa.UniqueConstraint(
+            "alert_id", "event", "channel", name="uq_alert_deliveries_alert_id_event_channel"
+        ),
         sa.UniqueConstraint("message_key", name="uq_alert_deliveries_message_key"),
     )
     op.create_index("ix_alert_deliveries_created_at", "alert_deliveries", ["created_at"])
