@@ -14,7 +14,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from lineside.dashboard import logs, processes
-from lineside.dashboard.config import Address, DashboardConfig, RefusedConfiguration, Tls
+from lineside.dashboard.config import Address, DashboardConfig, DeviceTls, RefusedConfiguration, Tls
 from lineside.dashboard.database.connection import Database, RefusedDatabase, read_url
 from lineside.dashboard.database.migrate import migrate
 from lineside.dashboard.ingest.owner import Owner
@@ -28,11 +28,19 @@ REFUSED = 3
 
 def default_database() -> str:
     """Beside systemd's state where it runs us, else in this user's own."""
+    return f"sqlite:///{_state_folder() / 'dashboard.db'}"
+
+
+def default_bundles() -> Path:
+    """Where uploaded engine bundles are kept unless another folder is named."""
+    return _state_folder() / "bundles"
+
+
+def _state_folder() -> Path:
     folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if not folder:
-        state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        folder = str(Path(state) / "lineside")
-    return f"sqlite:///{Path(folder) / 'dashboard.db'}"
+    if folder:
+        return Path(folder)
+    return Path(os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")) / "lineside"
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +51,14 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="The plant's broker: devices that announce themselves on it are followed as well."),
         click.option("--database", envvar="LINESIDE_DASHBOARD_DATABASE", metavar="URL",
                      help="sqlite:///FILE or postgresql://USER@HOST/NAME. Default: this user's own file."),
+        click.option("--device-key", type=click.Path(path_type=Path), metavar="FILE",
+                     help="This dashboard's own key for devices (mutual TLS), PEM."),
+        click.option("--device-certificate", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Its certificate, which names the role that devices give it, PEM."),
+        click.option("--device-authority", type=click.Path(path_type=Path), metavar="FILE",
+                     help="The fleet's authority, which signed the devices' certificates, PEM."),
+        click.option("--bundles", type=click.Path(path_type=Path), metavar="FOLDER",
+                     help="Where uploaded engine bundles are kept. Default: beside the state of this user."),
         click.option("--listen", default="127.0.0.1:8088", show_default=True, metavar="HOST:PORT",
                      help="Where browsers come in; without TLS on this machine only."),
         click.option("--tls-certificate", type=click.Path(path_type=Path), metavar="FILE",
@@ -70,10 +86,26 @@ def _config(told: dict[str, Any]) -> DashboardConfig:
         database=told["database"] or default_database(),
         listen=Address.parse(told["listen"]),
         tls=Tls(certificate, key) if certificate is not None else None,
+        device_tls=_device_tls(told),
+        bundles=told["bundles"] or default_bundles(),
         proxied_as=told["proxied_as"],
         workers=told["workers"],
         timezone=ZoneInfo(told["timezone"]) if told["timezone"] else None,
     )
+
+
+def _device_tls(told: dict[str, Any]) -> DeviceTls | None:
+    key, certificate, authority = (
+        told[name] for name in ("device_key", "device_certificate", "device_authority")
+    )
+    given = [one for one in (key, certificate, authority) if one is not None]
+    if not given:
+        return None
+    if len(given) < 3:
+        raise RefusedConfiguration(
+            "--device-key, --device-certificate and --device-authority belong together: give all three"
+        )
+    return DeviceTls(key, certificate, authority)
 
 
 @click.group(invoke_without_command=True)
@@ -151,9 +183,9 @@ def _serve(config: DashboardConfig, database: Database, link_to: Path | None, wo
             f"  lineside dashboard --database '{config.database}' user add NAME --role admin"
         )
     for device in config.devices:
-        if not device.is_loopback:
+        if not device.is_loopback and config.device_tls is None:
             click.echo(
-                f"Note: {device} is followed without TLS; use a tunnel on a network you do not trust.",
+                f"Note: {device} is followed without TLS: give --device-key and what belongs to it.",
                 err=True,
             )
     database.close()
@@ -169,8 +201,9 @@ def _words(told: dict[str, Any]) -> list[str]:
     """The same options again, for the processes that do the work."""
     words = [word for device in told["devices"] for word in ("--device", device)]
     told = {**told, "database": told["database"] or default_database(), "mqtt": told["broker"]}
+    of_devices = ("device_key", "device_certificate", "device_authority", "bundles")
     names = ("mqtt", "database", "listen", "tls_certificate", "tls_key", "proxied_as", "workers", "timezone")
-    for name in names:
+    for name in (*of_devices, *names):
         if told[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(told[name])]
     return [*words, "--json-logs"] if told["json_logs"] else words

@@ -73,6 +73,25 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceTls:
+    """How devices know this dashboard, and it them: its key, its certificate, the fleet's authority.
+
+    PEM files; the certificate holds the role that devices give it (`lineside enroll`, docs/security.md). Read
+    anew whenever a channel is opened.
+    """
+
+    key: Path
+    certificate: Path
+    authority: Path
+
+    def __post_init__(self) -> None:
+        """Raises RefusedConfiguration for a file that is not there."""
+        for path in (self.key, self.certificate, self.authority):
+            if not path.is_file():
+                raise RefusedConfiguration(f"no such file: {path}")
+
+
+@dataclass(frozen=True, slots=True)
 class DashboardConfig:
     """Everything the dashboard needs to start. Times in seconds.
 
@@ -80,6 +99,8 @@ class DashboardConfig:
         devices: gRPC addresses of the devices to follow.
         broker: the plant's MQTT broker, on which more devices are found.
         database: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+        device_tls: how devices are spoken to. None: in plain text, which they offer on loopback only.
+        bundles: folder of the uploaded engine bundles, the same for pages and follower. None: no uploads.
         listen: where browsers come in. Without TLS or a proxy: loopback only.
         tls: the certificate to serve by itself.
         proxied_as: the name under which a proxy with TLS, on this machine, shows the dashboard.
@@ -94,6 +115,8 @@ class DashboardConfig:
     devices: tuple[Address, ...] = ()
     broker: Address | None = None
     database: str = ""
+    device_tls: DeviceTls | None = None
+    bundles: Path | None = None
     listen: Address = Address("127.0.0.1", 8088)
     tls: Tls | None = None
     proxied_as: str | None = None

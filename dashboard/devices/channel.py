@@ -1,7 +1,8 @@
 """One gRPC channel per device and the calls the dashboard makes on it.
 
-Every unary call has a deadline; the watch has none and is ended by its caller. Plaintext:
-a device offers that on loopback only. Knows no HTML and keeps no state of the device.
+Every unary call has a deadline; the watch has none and is ended by its caller. With mutual TLS where the
+configuration names certificates, else in plain text: a device offers that on loopback only. Knows no HTML and
+keeps no state of the device.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from lineside.dashboard.config import Address
+from lineside.dashboard.config import Address, DeviceTls
 from lineside.v1 import (
     cameras_pb2,
     cameras_pb2_grpc,
@@ -46,6 +47,13 @@ OPTIONS = (
 )
 
 
+def credentials(tls: DeviceTls) -> grpc.ChannelCredentials:
+    """The files as gRPC takes them. Raises OSError."""
+    return grpc.ssl_channel_credentials(
+        tls.authority.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
+    )
+
+
 class PictureRefused(Exception):
     """A picture that is too large, incomplete, or not what its name says; the message says which."""
 
@@ -64,13 +72,17 @@ class Channel:
     Every call raises grpc.RpcError when the device does not answer or refuses.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tls: DeviceTls | None = None) -> None:
         self.address = address
+        self.tls = tls
         self._channel: grpc.Channel | None = None
 
     def open(self) -> None:
-        """Makes the channel; connects at the first call."""
-        self._channel = grpc.insecure_channel(str(self.address), options=OPTIONS)
+        """Makes the channel; connects at the first call. Raises OSError: a certificate cannot be read."""
+        if self.tls is None:
+            self._channel = grpc.insecure_channel(str(self.address), options=OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(str(self.address), credentials(self.tls), options=OPTIONS)
 
     def close(self) -> None:
         """Ends every call in flight."""

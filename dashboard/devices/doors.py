@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 import grpc
 
-from lineside.dashboard.config import Address
+from lineside.dashboard.config import Address, DeviceTls
 from lineside.dashboard.devices import translate
 from lineside.dashboard.devices.channel import Channel
 from lineside.dashboard.devices.evidence import EvidencePictures
@@ -23,8 +23,8 @@ MOST_OPEN = 64
 class Door:
     """The way to one device and its pictures."""
 
-    def __init__(self, address: Address) -> None:
-        self.channel = Channel(address)
+    def __init__(self, address: Address, tls: DeviceTls | None = None) -> None:
+        self.channel = Channel(address, tls)
         self.channel.open()
         self.frames = Frames(self.channel)
         self.evidence = EvidencePictures(self.channel)
@@ -49,7 +49,8 @@ class Door:
 class Doors:
     """The doors of one process, made after its fork. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: DeviceTls | None = None) -> None:
+        self._tls = tls
         self._lock = threading.Lock()
         self._open: OrderedDict[Address, Door] = OrderedDict()
 
@@ -58,7 +59,7 @@ class Doors:
         with self._lock:
             door = self._open.get(address)
             if door is None:
-                door = self._open[address] = Door(address)
+                door = self._open[address] = Door(address, self._tls)
             self._open.move_to_end(address)
             closing = [self._open.popitem(last=False)[1] for _ in range(len(self._open) - MOST_OPEN)]
         for old in closing:

@@ -24,6 +24,7 @@ from lineside.dashboard.ingest.shifts import ShiftPlan
 from lineside.dashboard.ingest.writer import Writer
 from lineside.dashboard.labels.policy import read_policy
 from lineside.dashboard.labels.send import Sender
+from lineside.dashboard.rollouts.runner import Runner
 
 LOOK_EVERY_S = 1.0
 
@@ -89,6 +90,7 @@ class Following:
         self._database = database
         self._ledger = Ledger(database, ShiftPlan.read(config.shifts, config.timezone), config.sample_ok)
         self.writer = Writer(database, self._ledger)
+        self._rollouts = Runner(database, config, now)
         self._labels = Sender(database, self._channel_of, now)
         self.probes = Probes(self.writer.board, config.probe_every, now)
         self._stack = ExitStack()
@@ -104,6 +106,8 @@ class Following:
         self._stack.callback(self._let_go)
         self._labels.start()
         self._stack.callback(self._labels.stop)
+        self._rollouts.start()
+        self._stack.callback(self._rollouts.stop)
         if self._config.broker is not None:
             births = Births(self._config.broker, self.roster)
             births.start()
@@ -133,7 +137,7 @@ class Following:
         return followed[1] if followed is not None else None
 
     def _begin(self, listed: Listed) -> None:
-        channel = Channel(listed.address)
+        channel = Channel(listed.address, self._config.device_tls)
         channel.open()
         follower = Follower(channel, listed.device_id, self.roster, self.writer, self._now)
         self._followed[listed.device_id] = (listed, channel, follower)
