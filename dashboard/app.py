@@ -23,6 +23,7 @@ from lineside.dashboard import (
     reviews,
     security,
     sign_in,
+    trace,
     wall,
 )
 from lineside.dashboard.clock import utc_now
@@ -51,6 +52,7 @@ BLUEPRINTS = (
     wall.blueprint,
     results.blueprint,
     reviews.blueprint,
+    trace.blueprint,
     pictures.blueprint,
     sign_in.blueprint,
 )

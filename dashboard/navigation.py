@@ -22,6 +22,7 @@ class Entry:
 ENTRIES = (
     Entry("fleet.index", "nav_fleet", Role.VIEWER),
     Entry("reviews.index", "nav_review", Role.REVIEWER),
+    Entry("trace.index", "nav_trace", Role.VIEWER),
 )
 
 

@@ -22,6 +22,7 @@ from lineside.dashboard.devices.values import Result
 from lineside.dashboard.people.guard import person
 from lineside.dashboard.people.rights import Role, needs
 from lineside.dashboard.reading.devices import place_of, read_record
+from lineside.dashboard.reading.story import Story, story
 from lineside.dashboard.reading.views import Contact, contact_of
 
 blueprint = Blueprint("results", __name__)
@@ -48,7 +49,9 @@ def result_page(result_id: str) -> str | tuple[str, int]:
         if found is not None:
             device, record = found
             device_or_404(session, device.device)
-            return _page(device.device, read_record(record))
+            book = surroundings().book
+            told = story(session, device, result_id, book.now(), book.silent_after_s(session))
+            return _page(device.device, read_record(record), told)
     return _ask_for(result_id)
 
 
@@ -75,12 +78,13 @@ def _ask_for(result_id: str) -> str | tuple[str, int]:
     return errors.page(404, "error_result", "error_result_hint", ", ".join(row.device for row in rows))
 
 
-def _page(device_key: str, result: Result) -> str:
+def _page(device_key: str, result: Result, told: Story | None = None) -> str:
     card = known_card(result.recipe)
     return render_template(
         "results/result.html",
         device_key=device_key,
         result=result,
+        story=told,
         card=card,
         overlay=present.overlay(result),
         questions=present.questions(result, card),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lineside.dashboard.texts import fleet, people, reviews, station
+from lineside.dashboard.texts import fleet, people, reviews, station, trace
 
 DEFAULT_LANGUAGE = "en"
-PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (fleet.WORDS, people.WORDS, reviews.WORDS)
+PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (fleet.WORDS, people.WORDS, reviews.WORDS, trace.WORDS)
 """Files that give each key its English and its German side by side."""
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {
