@@ -41,6 +41,8 @@ class Job:
     """Whether the part stands on the line, where outputs reach it; a picture handed in does not."""
     trouble: Reason | None = None
     """Why the camera's picture may not be judged (frozen, black, gone), as seen at the trigger."""
+    accepted: bool = True
+    """Whether the store has noted the trigger; it did not where it takes nothing and the part is there."""
 
     @property
     def seen_ns(self) -> int:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
+
+from lineside.daemon.store.errors import StoreBusy
 
 BLOCK = 1000
 LOW = 100
@@ -47,4 +50,5 @@ class PartNumbers:
                 self._left = [*reversed(self._coming.result()), *self._left]
             self._coming = None
         if self._coming is None and len(self._left) < LOW:
-            self._coming = self._reserve(f"part.{self._station}", BLOCK)
+            with suppress(StoreBusy):  # parts are named by the time until the disk takes something again
+                self._coming = self._reserve(f"part.{self._station}", BLOCK)

@@ -12,7 +12,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -45,6 +45,9 @@ QUEUE_SIZE = 64
 """Parts that may wait for the engine; beyond it a part is answered NOT_DECIDABLE, reason OVERLOADED."""
 LOSSLESS_QUEUE_SIZE = 2
 """The same where the source waits: short, or parts would grow old in it and come too late for nothing."""
+
+FULL_STORE_S = 0.2
+"""How soon a source that waits is asked for again by a store that takes no more."""
 
 LOG = structlog.get_logger("station")
 
@@ -114,7 +117,8 @@ class Station:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._late: deque[tuple[Job, ResultDraft]] = deque()
+        self._late: deque[tuple[Job, ResultDraft, tuple[EvidenceImage, ...]]] = deque()
+        self._unrecorded = 0
         self._turns = 0
         self._thread = threading.Thread(target=self._run, name=f"inspect:{name}", daemon=True)
 
@@ -161,10 +165,18 @@ class Station:
         expected: Mapping[str, str] | None = None,
         trouble: Reason | None = None,
         at_line: bool = True,
+        must: bool = False,
     ) -> str:
         """Accepts one part and gives the id of the result that will come.
 
         `at_line` False: a picture that was handed in; no output acts on its verdict.
+
+        `must`: the part is there, whoever takes note of it. Where the store takes nothing it is judged and
+        acted on all the same, and recorded only if the store has room again by then; else it is counted.
+
+        Raises:
+            StoreBusy: the store takes nothing now, and the part need not be judged.
+            StoreClosed: the device stops.
         """
         plan = self.plan
         now = self._clock.now()
@@ -184,11 +196,33 @@ class Station:
         )
         clips = {} if frame is None else {clip: self._recent.clip(frame, clip) for clip in plan.clips}
         job = Job(intake, frame, part_box, plan, self._clock.monotonic_ns(), clips, at_line, trouble)
-        self._accept(intake)
-        with self._lock:
-            self._counts["triggered"] += 1
+        if self._note(intake, must):
+            with self._lock:
+                self._counts["triggered"] += 1
+        else:
+            job = replace(job, accepted=False)
         self._enqueue(job)
         return result_id
+
+    def _note(self, intake: Intake, must: bool) -> bool:
+        """Whether the store has noted the trigger. A source that can wait waits for it."""
+        while True:
+            try:
+                self._accept(intake)
+            except StoreBusy as error:
+                if must and self._lossless and not self._stop.wait(FULL_STORE_S):
+                    continue
+                if not must:
+                    raise
+                LOG.error("part not noted", result_id=intake.result_id, because=str(error))
+                return False
+            return True
+
+    @property
+    def unrecorded(self) -> int:
+        """Parts that were judged and acted on while the store took nothing: no row tells of them."""
+        with self._lock:
+            return self._unrecorded
 
     def counts(self) -> StationCounts:
         """The counters as they are now."""
@@ -225,22 +259,24 @@ class Station:
             message = f"{QUEUE_SIZE} parts were waiting already: the line is faster than the engine"
             draft = undecided(job, self._clock, ReasonCode.OVERLOADED, message)
             self._act(job, draft)
-            if not self._finish(job, draft, ()):
-                # Bounded by the store's own patience: whoever triggers has waited that long for each.
-                self._late.append((job, draft))
+            self._keep_or_finish(job, draft, ())
 
     def _run(self) -> None:
         while True:
             self._turns += 1
-            while self._late and self._finish(*self._late[0], ()):
-                self._late.popleft()
+            self._hand_over_late()
             try:
                 job = self._jobs.get(timeout=0.1)
             except queue.Empty:
                 if self._stop.is_set():
+                    self._hand_over_late()
                     return
                 continue
             self._judge(job)
+
+    def _hand_over_late(self) -> None:
+        while self._late and self._finish(*self._late[0]):
+            self._late.popleft()
 
     def _judge(self, job: Job) -> None:
         try:
@@ -251,11 +287,23 @@ class Station:
             message = f"{type(error).__name__} while judging; the log has the details"
             draft, images = undecided(job, self._clock, ReasonCode.INTERNAL_ERROR, message), ()
         self._act(job, draft)
-        while not self._finish(job, draft, images):
-            # The store is behind (a slow or full disk): this verdict waits here, as many others do there.
-            self._turns += 1
-            if self._stop.is_set():
-                return
+        self._keep_or_finish(job, draft, images)
+
+    def _keep_or_finish(self, job: Job, draft: ResultDraft, images: tuple[EvidenceImage, ...]) -> None:
+        """Hands a verdict over; where the store is behind (a slow or full disk) it waits here.
+
+        The next part is judged meanwhile. What waits is bounded: by the parts that the store has noted,
+        which are those that wait in its own queue and in this one.
+        """
+        if self._finish(job, draft, images):
+            return
+        LOG.error("verdict not taken", result_id=job.intake.result_id, is_noted=job.accepted)
+        if not job.accepted:
+            with self._lock:
+                self._unrecorded += 1
+            return
+        # Less its pixels, of which nothing is needed any more but the pictures already made.
+        self._late.append((replace(job, frame=None, clips={}), draft, images))
 
     def _act(self, job: Job, draft: ResultDraft) -> None:
         """Lets the outputs act: before the disk or anything else that may take its time."""
@@ -269,10 +317,10 @@ class Station:
         """
         try:
             draft = self._commit_what_holds(job, draft, images)
-        except (StoreBusy, StoreClosed) as error:
-            LOG.error("verdict not taken", result_id=job.intake.result_id, because=str(error))
+        except (StoreBusy, StoreClosed):
             return False
         with self._lock:
+            self._counts["triggered"] += not job.accepted
             self._counts[draft.verdict] += 1
         return True
 

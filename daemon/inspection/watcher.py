@@ -89,18 +89,20 @@ class Watcher:
             except Exception:
                 # The loop's edge: one odd frame must not end a station's triggering.
                 LOG.exception("looking for parts failed", station=self._station.name)
-                continue
+                hits = ()
             for hit in hits:
                 self._accept(hit, kind)
             if frame is None and self.frames.finished:
+                # Also where looking for the last part failed: it is not asked for a second time.
                 self._idle.set()
 
     def _accept(self, hit: TriggerHit, kind: TriggerKind) -> None:
         self._turns += 1
         try:
-            self._station.trigger(hit.frame, kind=kind, part_box=hit.part_box, trouble=self._trouble())
+            trouble = self._trouble()
+            self._station.trigger(hit.frame, kind=kind, part_box=hit.part_box, trouble=trouble, must=True)
         except Exception:
-            # The loop's edge: a store that takes no more now must not end the watching for good.
+            # The loop's edge: one part that cannot be taken must not end the watching for good.
             self._missed += 1
             LOG.exception("a part was seen and could not be accepted", station=self._station.name)
 

@@ -80,6 +80,13 @@ def stations(measured: Measured) -> Iterator[Metric]:
     )
     yield counter("triggers", "Parts accepted", {s.station: s.triggered for s in states}, "station")
     yield counter("triggers_missed", "Triggers that were not accepted", missed, "station")
+    unrecorded = {name: unit.station.unrecorded for name, unit in units.items()}
+    yield counter(
+        "parts_unrecorded",
+        "Parts judged and acted on that no row tells of: the store took nothing",
+        unrecorded,
+        "station",
+    )
     yield counter("verdicts", "Parts judged", verdicts, ("station", "verdict"))
     yield gauge(
         "parts_pending", "Parts without a verdict yet", {s.station: s.pending for s in states}, "station"

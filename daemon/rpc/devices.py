@@ -82,7 +82,8 @@ def _change(row: ChangeRow) -> devices_pb2.Change:
         sequence=row.sequence,
         time=convert.timestamp(change.time),
         identity=change.identity,
-        role=_role(Role(change.role)),
+        # The device itself has no role: what it had to do without being asked.
+        role=_role(Role(change.role)) if change.role else devices_pb2.Role.ROLE_UNSPECIFIED,
         method=change.method,
         resource=change.resource,
         outcome=change.outcome,

@@ -20,7 +20,7 @@ class NewerDatabase(StoreError):
 
 
 class StoreBusy(StoreError):
-    """The queue to the writer stayed full until the timeout: nothing was taken; try again or slow down."""
+    """The queue to the writer is full and stays so: nothing was taken; try again or slow down."""
 
 
 class StoreClosed(StoreError):
@@ -50,8 +50,10 @@ class AlarmCode(StrEnum):
     DATABASE_DAMAGED = "DATABASE_DAMAGED"
     DATABASE_FAILING = "DATABASE_FAILING"
     DATABASE_RECOVERED = "DATABASE_RECOVERED"
+    EVIDENCE_EVICTED = "EVIDENCE_EVICTED"
     EVIDENCE_LOST = "EVIDENCE_LOST"
     EVIDENCE_MISSING = "EVIDENCE_MISSING"
+    PARTS_REFUSED = "PARTS_REFUSED"
     REQUEST_REFUSED = "REQUEST_REFUSED"
 
 

@@ -19,9 +19,11 @@ from lineside.daemon.store import database
 from lineside.daemon.store.errors import Alarm, AlarmCode
 from lineside.daemon.store.evidence import EvidenceFiles
 from lineside.daemon.store.expiry import EvidenceExpiry
+from lineside.daemon.store.losses import Losses
 from lineside.daemon.store.quota import EvidenceQuota
 from lineside.daemon.store.witnessed import WitnessedTime, load_mark, save_mark
 from lineside.daemon.store.writer import is_disk_full
+from lineside.daemon.values import Intake
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +49,7 @@ class Housekeeping:
         self._clock = clock
         self._quota_bytes = quota_bytes
         self._alarm = alarm
+        self._losses = Losses(engine, clock, alarm)
         # Set by `open`.
         self._witnessed: WitnessedTime
         self._expiry: EvidenceExpiry
@@ -83,13 +86,19 @@ class Housekeeping:
             if self._expiry.due():
                 self._look_at_the_clock()
                 more = self._expiry.run()
-            self._quota.enforce()
+            if self._quota.enforce():
+                self._losses.evicted()
+            self._losses.note()
             if database.wal_bytes(self._file) > database.WAL_LIMIT_BYTES:
                 database.checkpoint(self._engine)
         except (OSError, SQLAlchemyError, sqlite3.Error) as error:
             # No result depends on it, and the next write finds the same trouble and raises the alarm.
             log.warning("store.tidy_failed", error=str(error))
         return more
+
+    def refused(self, intake: Intake) -> None:
+        """A part was not accepted, because writing stays behind. Thread-safe."""
+        self._losses.refused(intake)
 
     def make_room(self, error: Exception, spare: Set[str]) -> None:
         """Removes pictures, but for `spare`, when `error` says that the disk is full."""

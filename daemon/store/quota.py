@@ -50,8 +50,9 @@ class EvidenceQuota:
             retention.recount(connection, total_bytes)
         return lost
 
-    def enforce(self) -> None:
-        """Removes pictures until the quota holds. A row says why before its file goes."""
+    def enforce(self) -> bool:
+        """Removes pictures until the quota holds; whether any went. A row says why before its file goes."""
+        went = bool(self._removed)
         if self._removed:
             # A picture that came again meanwhile has its file again, and stays.
             gone = [one for one in self._removed.values() if not self._files.path(one.evidence_id).exists()]
@@ -62,12 +63,13 @@ class EvidenceQuota:
             with self._engine.begin() as connection:
                 excess = retention.kept_bytes(connection) - self._quota_bytes
                 if excess <= 0:
-                    return
+                    return went
                 needed = excess + int(SLACK * self._quota_bytes)
                 chosen = retention.victims(connection, needed, self._witnessed.passed())
                 if not chosen:
-                    return
+                    return went
                 retention.mark_gone(connection, chosen)
+            went = True
             for victim in chosen:
                 self._files.remove(victim.evidence_id)
 

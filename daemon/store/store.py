@@ -29,6 +29,7 @@ from lineside.daemon.store.errors import (
     EvidenceExpired,
     EvidenceUnavailable,
     Health,
+    StoreBusy,
 )
 from lineside.daemon.store.evidence import EvidenceFiles, Kept
 from lineside.daemon.store.housekeeping import Housekeeping
@@ -187,14 +188,18 @@ class Store:
         `request`: the client's call that led to it. The same `result_id` again changes nothing.
 
         Raises:
-            StoreBusy: the writer stayed behind for the whole queue timeout; the trigger is not accepted.
+            StoreBusy: the writer stays behind; the trigger is not accepted, counted and told of.
             StoreClosed: the store is closed.
             ValueError: the intake holds what JSON cannot carry.
         """
         check_intake(intake)
-        return self._submit(
-            lambda connection, _: rows.accept(connection, intake, request), result_id=intake.result_id
-        )
+        try:
+            return self._submit(
+                lambda connection, _: rows.accept(connection, intake, request), result_id=intake.result_id
+            )
+        except StoreBusy:
+            self._house.refused(intake)
+            raise
 
     def commit(
         self,

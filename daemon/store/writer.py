@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 QUEUE_SIZE = 256
 """Requests that may wait. A full queue blocks the caller, and refuses after its timeout: no drops."""
+STUCK_AFTER = 3
+"""Failed tries in a row after which a full queue refuses at once: callers have parts on a line."""
 BATCH_SIZE = 64
 LINGER_S = 0.002
 """How long the first request of a batch waits for company."""
@@ -91,6 +93,8 @@ class Writer:
         self._closing = False
         self._give_up = threading.Event()
         self._failing: tuple[str, datetime] | None = None
+        self._tries = 0
+        self._stuck = False
         # A daemon thread: a program that dies without closing must not hang, and being killed loses nothing.
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -102,17 +106,19 @@ class Writer:
         """Takes a request; its future resolves when it is durable.
 
         Raises:
-            StoreBusy: the queue stayed full for `timeout_s`.
+            StoreBusy: the queue stayed full for `timeout_s`, or is full and nothing has been written since
+                somebody waited in vain, or since `STUCK_AFTER` tries failed.
             StoreClosed: the store is closing or closed.
         """
         with self._changed:
-            room = self._changed.wait_for(
-                lambda: self._closing or len(self._waiting) < QUEUE_SIZE, timeout=timeout_s
+            self._changed.wait_for(
+                lambda: self._closing or self._stuck or len(self._waiting) < QUEUE_SIZE, timeout=timeout_s
             )
             if self._closing:
                 raise StoreClosed("the store is closed")
-            if not room:
-                raise StoreBusy(f"{QUEUE_SIZE} writes have been waiting for {timeout_s} s: {self._why()}")
+            if len(self._waiting) >= QUEUE_SIZE:
+                self._stuck = True
+                raise StoreBusy(f"{QUEUE_SIZE} writes wait already: {self._why()}")
             # From here on the caller cannot cancel: the row will come.
             request.future.set_running_or_notify_cancel()
             self._waiting.append(request)
@@ -153,6 +159,7 @@ class Writer:
                 self._store(batch)
                 with self._changed:
                     self._in_hand = []
+                    self._stuck, self._tries = False, 0
             more = self._tidy()
 
     def _next_batch(self, idle_s: float) -> list[Request] | None:
@@ -240,6 +247,9 @@ class Writer:
             first = self._failing is None
             since = self._clock.now() if self._failing is None else self._failing[1]
             self._failing = (reason, since)
+            self._tries += 1
+            self._stuck = self._stuck or self._tries >= STUCK_AFTER
+            self._changed.notify_all()
         if first:
             self._alarm(
                 AlarmCode.DATABASE_FAILING, f"results cannot be written, they wait in memory: {reason}"
@@ -249,7 +259,9 @@ class Writer:
         with self._changed:
             was, self._failing = self._failing, None
         if was is not None:
-            self._alarm(AlarmCode.DATABASE_RECOVERED, "results are written again; none was lost")
+            self._alarm(
+                AlarmCode.DATABASE_RECOVERED, "results are written again; none that was taken is lost"
+            )
 
     def _refuse(self, request: Request, cause: Exception) -> None:
         self._alarm(AlarmCode.REQUEST_REFUSED, f"a write was refused: {cause}", request.result_id)

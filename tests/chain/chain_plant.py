@@ -127,6 +127,10 @@ class Plant:
         self._daemon.terminate()
         return self._daemon.wait(timeout=60)
 
+    def daemon_pid(self) -> int:
+        assert self._daemon is not None
+        return self._daemon.pid
+
     def engine_pid(self) -> int | None:
         """The daemon's child that runs the engine."""
         assert self._daemon is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -258,9 +259,16 @@ def test_an_overload_that_the_store_does_not_take_now_is_answered_later(plan, cl
     assert ReasonCode.OVERLOADED in {r.code for draft in ledger.committed for r in draft.reasons}
 
 
-def test_a_part_that_the_store_does_not_accept_is_missed_in_view_and_watching_goes_on(plan):
+@pytest.mark.parametrize(
+    ("refusal", "judged", "missed"),
+    [
+        pytest.param(StoreBusy("the disk is slow"), [0, 2], 0, id="a source that waits is waited for"),
+        pytest.param(ValueError("an intake that is none"), [2], 1, id="a fault is missed in view"),
+    ],
+)
+def test_a_part_that_is_not_taken_does_not_end_the_watching(plan, refusal, judged, missed):
     ledger, clock = Ledger(), SystemClock()
-    accept, refusals = ledger.accept, [StoreBusy("the disk is slow")]
+    accept, refusals = ledger.accept, [refusal]
 
     def accept_later(intake: Intake) -> Future[None]:
         if refusals:
@@ -275,13 +283,14 @@ def test_a_part_that_the_store_does_not_accept_is_missed_in_view_and_watching_go
 
     for index in range(3):
         watcher.frames.put(frame_of(clock, index), lambda: False)
-    ledger.wait_for(1)
+    ledger.wait_for(len(judged))
     assert watcher.pulse().running
     watcher.close()
     station.close()
 
-    assert [draft.intake.frame_index for draft in ledger.committed] == [2]
-    assert (watcher.missed, station.counts().triggered, station.counts().pending) == (1, 1, 0)
+    assert [draft.intake.frame_index for draft in ledger.committed] == judged
+    assert (watcher.missed, station.counts().triggered) == (missed, len(judged))
+    assert station.counts().pending == 0
 
 
 def test_parts_that_still_wait_when_the_device_stops_are_interrupted_not_forgotten(plan, clock):
@@ -409,3 +418,26 @@ def test_the_watcher_hands_on_each_hit_and_the_last_part_of_a_file(plan, breaks_
     assert [draft.intake.frame_index for draft in ledger.committed] == [0, 2, 4, 5]
     assert watcher.finished
     assert ledger.every_promise_kept_once()
+
+
+def test_looking_for_the_last_part_that_fails_is_not_repeated_for_ever(plan):
+    ledger, clock = Ledger(), SystemClock()
+    asked = []
+
+    class BreaksAtTheEnd(TriggerOnEven):
+        def finish(self) -> tuple[TriggerHit, ...]:
+            asked.append(True)
+            raise ValueError("an odd end")
+
+    station = station_of(plan, ledger, Inspector(ScriptedEngine(GOOD), clock))
+    watcher = Watcher(station, BreaksAtTheEnd(), TriggerKind.MOTION, lossless=True, trouble=lambda: None)
+    watcher.open()
+    watcher.frames.put(frame_of(clock, 0), lambda: False)
+    watcher.frames.finish()
+    ended = time.monotonic() + 60
+    while watcher.pulse().turns < 8 and time.monotonic() < ended:
+        time.sleep(0.02)
+    watcher.close()
+
+    assert watcher.finished
+    assert asked == [True]

@@ -18,6 +18,7 @@ from lineside.daemon.inspection.plan import Plan, make_plan
 from lineside.daemon.inspection.station import QUEUE_SIZE, Station
 from lineside.daemon.outputs.station_outputs import StationOutputs
 from lineside.daemon.recipes.load import parse_recipe
+from lineside.daemon.store.errors import StoreBusy
 from lineside.daemon.values import Frame, Intake, Result, ResultDraft, TriggerKind, Verdict
 
 GOOD = {"Is the cap on?": answer("ok"), "Read the code.": answer("A123")}
@@ -155,3 +156,53 @@ def test_a_picture_handed_in_moves_no_gate() -> None:
     station.close()
     assert [draft.verdict for draft in store.committed] == [Verdict.NOT_OK] * 2
     assert len(acted.told) == 1
+
+
+def test_where_the_disk_takes_nothing_any_more_parts_are_judged_and_acted_on_all_the_same() -> None:
+    acted, clock = Acted(), HeldClock()
+
+    class FullStore(StuckStore):
+        """Takes nothing at all, and says so."""
+
+        def accept(self, _: Intake) -> Future[None]:
+            raise StoreBusy("the disk is full")
+
+        def commit(self, *_: object, **__: object) -> Future[Result]:
+            raise StoreBusy("the disk is full")
+
+    station = station_of(Inspector(ScriptedEngine(BAD), clock), FullStore(), acted, clock)
+    station.open()
+    for _ in range(3):
+        station.trigger(frame_of(clock), kind=TriggerKind.MOTION, must=True)
+    with pytest.raises(StoreBusy):
+        station.trigger(frame_of(clock), kind=TriggerKind.GRPC)
+    assert acted.wait_for(3) == [Verdict.NOT_OK] * 3
+    station.close()
+
+    assert station.unrecorded == 3
+    assert station.counts().triggered == 0, "what no row tells of is counted apart"
+
+
+def test_verdicts_that_wait_for_the_disk_hold_up_no_other_part() -> None:
+    acted, clock = Acted(), HeldClock()
+    store = StuckStore()
+    store.go.set()
+    take, full = store.commit, threading.Event()
+    full.set()
+
+    def commit(draft: ResultDraft, images: object, *, keep_until: datetime | None) -> Future[Result]:
+        if full.is_set():
+            raise StoreBusy("the disk is full")
+        return take(draft, images, keep_until=keep_until)
+
+    store.commit = commit  # type: ignore[method-assign]
+    station = station_of(Inspector(ScriptedEngine(GOOD), clock), store, acted, clock)
+    station.open()
+    ids = [station.trigger(frame_of(clock), kind=TriggerKind.MOTION, must=True) for _ in range(5)]
+    assert acted.wait_for(5) == [Verdict.OK] * 5
+    assert store.committed == []
+    full.clear()
+    station.close()
+
+    assert [draft.intake.result_id for draft in store.committed] == ids
+    assert (station.unrecorded, station.counts().ok) == (0, 5)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import GENEROUS_S, Samples, picture
+from store_samples import GENEROUS_S, Samples, TestClock, picture
 
 from lineside.daemon.store import (
     Alarm,
@@ -18,6 +18,7 @@ from lineside.daemon.store import (
     EvidenceEvicted,
     EvidenceUnavailable,
     Store,
+    changes,
 )
 from lineside.daemon.values import Result, Verdict
 
@@ -232,3 +233,44 @@ def refuse_for(part_of_path: str, call: str, number: int) -> Callable[..., objec
         return real(first, *rest)
 
     return refusing
+
+
+def test_what_goes_to_make_room_is_told_at_once_then_once_an_hour_and_stands_among_the_changes(
+    open_store: Callable[..., Store], samples: Samples, clock: TestClock, alarms: list[Alarm]
+) -> None:
+    store = open_store(evidence_quota_bytes=1_000)
+
+    def judge(count: int) -> None:
+        for number in range(count):
+            store.commit(samples.draft(), [picture(bytes([number]) * 400 + clock.new_id().encode())]).result(
+                GENEROUS_S
+            )
+        store.acknowledge("mqtt", []).result(GENEROUS_S)  # the writer has tidied up after the last part
+
+    def told() -> list[str]:
+        return [alarm.message for alarm in alarms if alarm.code is AlarmCode.EVIDENCE_EVICTED]
+
+    def evicted() -> int:
+        return store.counts().evidence_evicted[Verdict.OK]
+
+    judge(5)
+    first = evicted()
+    assert first > 0
+    assert len(told()) == 1, "the first picture that goes is told of"
+    judge(5)
+    assert len(told()) == 1, "and no alarm for each"
+    clock.pass_time(hours=2)
+    judge(5)
+    assert len(told()) == 2
+
+    rows = store.read(lambda connection: changes.page(connection, 0, 100))
+    assert [row.change.identity for row in rows] == ["device", "device"]
+    assert rows[-1].change.outcome.endswith("in all")
+    store.close()
+    again = open_store()  # what was not told before the end is told at the next start
+    again.acknowledge("mqtt", []).result(GENEROUS_S)
+    again.acknowledge("mqtt", []).result(GENEROUS_S)
+    rows = again.read(lambda connection: changes.page(connection, 0, 100))
+    counted = sum(int(row.change.outcome.split("OK ")[1].split(";")[0]) for row in rows)
+    assert counted == again.counts().evidence_evicted[Verdict.OK]
+    assert again.read(changes.verify) is None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from sqlalchemy import event
 from store_samples import GENEROUS_S, Samples, picture
 
-from lineside.daemon.store import Alarm, AlarmCode, Store, StoreClosed, StoreInUse
+from lineside.daemon.store import Alarm, AlarmCode, Store, StoreBusy, StoreClosed, StoreInUse, changes
+from lineside.daemon.store.writer import QUEUE_SIZE
 
 
 class FullDatabase:
@@ -229,3 +231,33 @@ def test_a_disk_that_is_really_full_costs_old_pictures_of_good_parts_and_nothing
     )
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert "held:" in done.stdout
+
+
+def test_a_disk_that_stays_full_refuses_at_once_and_says_how_many_parts_it_cost(
+    store: Store, samples: Samples, alarms: list[Alarm]
+) -> None:
+    disk = FullDatabase(store)
+    disk.fill()
+    taken = [store.commit(big(samples)) for _ in range(QUEUE_SIZE)]
+    until_stuck = 0.0
+    refused = 0
+    while refused < 20:
+        began = time.monotonic()
+        try:
+            taken.append(store.accept(samples.intake()))
+        except StoreBusy:
+            refused += 1
+            until_stuck = max(until_stuck, time.monotonic() - began) if refused > 1 else 0.0
+    assert until_stuck < 5, "who has parts on a line is not kept waiting for each of them"
+    assert AlarmCode.PARTS_REFUSED in {alarm.code for alarm in alarms}, "told while nothing can be written"
+
+    disk.empty()
+    for future in taken:
+        future.result(GENEROUS_S)
+    store.acknowledge("mqtt", []).result(GENEROUS_S)
+    store.acknowledge("mqtt", []).result(GENEROUS_S)
+    rows = store.read(lambda connection: changes.page(connection, 0, 10))
+    assert [(row.change.method, row.change.outcome) for row in rows] == [
+        ("PARTS_REFUSED", "refused 20; 20 in all")
+    ]
+    assert store.verify().ok
