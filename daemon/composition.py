@@ -6,7 +6,6 @@ no frame comes before there is somebody to judge it.
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -25,8 +24,8 @@ from lineside.daemon.cameras.recent import RecentFrames
 from lineside.daemon.cameras.runner import CameraRunner
 from lineside.daemon.cameras.slot import FrameSink
 from lineside.daemon.clock import Clock, boot_id
-from lineside.daemon.engine_seat import EngineSeat, Question
-from lineside.daemon.engine_shelf import EngineShelf, Told
+from lineside.daemon.engine_seat import EngineRefused, EngineSeat, Question
+from lineside.daemon.engine_shelf import EngineShelf, ShelfRefused, Told
 from lineside.daemon.engine_worker.settings import WorkerSettings, WorkerState
 from lineside.daemon.engine_worker.shift import Patience
 from lineside.daemon.inspection.inspect import Inspector
@@ -39,28 +38,26 @@ from lineside.daemon.metrics.families import SUBJECTS, Measured
 from lineside.daemon.metrics.latency import Latency
 from lineside.daemon.metrics.server import MetricsServer
 from lineside.daemon.outputs.station_outputs import Outputs
+from lineside.daemon.plant import Alarms, consumers, reporters
 from lineside.daemon.recipe_book import SHELF, RecipeBook
 from lineside.daemon.recipes.shelf import Shelf
-from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Protocol
 from lineside.daemon.reporting.reporter import MqttReporter
-from lineside.daemon.reporting.topics import Topics
 from lineside.daemon.requests import Requests
 from lineside.daemon.rpc.desks import Desks
 from lineside.daemon.rpc.server import RpcServer
 from lineside.daemon.rpc.stored import StoredResults
-from lineside.daemon.settings import EngineSettings, MqttSettings, Settings, StationSettings
+from lineside.daemon.settings import EngineSettings, Settings, StationSettings
+from lineside.daemon.sparkplug.reporter import SparkplugReporter
 from lineside.daemon.store.desk import Desk
-from lineside.daemon.store.errors import Alarm
 from lineside.daemon.store.store import Store
 from lineside.daemon.unit import WARM_S, StationUnit, frame_trigger
 from lineside.daemon.values import Intake
+from lineside.engines.errors import EngineError
 from lineside.engines.signing import TrustPolicy, trust_policy
 
 LOG = structlog.get_logger("appliance")
-MQTT_CONSUMER = "mqtt"
 OPENING_S = 600.0
 """How long opening the store may take: a migration copies the database, and pictures are counted."""
-PROTOCOLS = {"auto": None, "5": Protocol.V5, "3.1.1": Protocol.V311}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +72,7 @@ class Running:
     reporter: MqttReporter | None
     metrics_port: int | None = None
     jobs: JobBoard | None = None
+    sparkplug: SparkplugReporter | None = None
 
     def pulses(self) -> list[Pulse]:
         """The loops that a part passes through, as seen now."""
@@ -151,7 +149,7 @@ def running(
             recipes=recipes,
             requests=requests,
             jobs=jobs,
-            consumers=(MQTT_CONSUMER,) if settings.mqtt is not None else (),
+            consumers=consumers(settings.mqtt),
             started_at=clock.now(),
         )
         switch = partial(_switch, settings.engine, engine, units)
@@ -159,27 +157,29 @@ def running(
         rpc = RpcServer(appliance, StoredResults(store), clock, rpc_options(settings), desks)
         rpc_port = rpc.open()
         stack.callback(rpc.close)
-        reporter = _reporter(settings, appliance, store, clock, rpc_port)
-        if reporter is not None:
-            reporter.open()
-            stack.callback(reporter.close)
-            alarms.tell(reporter)
+        out = reporters(settings, appliance, store, clock, rpc_port)
+        out.open(stack)
+        alarms.tell(out)
         metrics_port = None
         if settings.metrics is not None:
-            measured = Measured(appliance, store, engine, tuple(units), reporter, latency)
+            measured = Measured(appliance, store, engine, tuple(units), out.json, latency)
             metrics = MetricsServer(
                 settings.metrics.listen, {name: partial(read, measured) for name, read in SUBJECTS.items()}
             )
             metrics_port = metrics.open()
             stack.callback(metrics.close)
         _prepare(engine, units, settings.engine.start_timeout_s, stop, starting)
+        if engine.state is WorkerState.FAILED and _retreat(engine, shelf, configured, alarms):
+            _prepare(engine, units, settings.engine.start_timeout_s, stop, starting)
         for unit in units:
             unit.watcher.open()
             stack.callback(unit.watcher.close)
         for runner in runners:
             runner.start()
             stack.callback(runner.stop)
-        yield Running(appliance, store, engine, tuple(units), rpc_port, reporter, metrics_port, jobs)
+        yield Running(
+            appliance, store, engine, tuple(units), rpc_port, out.json, metrics_port, jobs, out.sparkplug
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,27 +188,6 @@ class Asked:
 
     accept: Callable[[Intake], Future[None]]
     values: Callable[[str], Mapping[str, str]]
-
-
-class Alarms:
-    """Passes alarms on to the plant once there is a way out; until then they are in the log."""
-
-    def __init__(self) -> None:
-        self._reporter: MqttReporter | None = None
-
-    def tell(self, reporter: MqttReporter) -> None:
-        """From now on alarms go out here too."""
-        self._reporter = reporter
-
-    def hear(self, alarm: Alarm) -> None:
-        """Called by the store in any thread."""
-        self.told(str(alarm.code), alarm.message, alarm.result_id)
-
-    def told(self, code: str, message: str, result_id: str | None = None) -> None:
-        """Called by whoever has something to say, in any thread."""
-        reporter = self._reporter
-        if reporter is not None:
-            reporter.alert(code, message, result_id)
 
 
 def demo_bundle() -> Path:
@@ -252,6 +231,30 @@ def _switch(
 
     wanted = replace(worker_settings(settings), bundle=bundle)
     engine.switch(wanted, questions, settings.start_timeout_s, told)
+
+
+def _retreat(engine: EngineSeat, shelf: EngineShelf, settings: WorkerSettings, alarms: Alarms) -> bool:
+    """Where the installed engine cannot be started the one before it judges: a line waits for no person.
+
+    A station whose questions that one cannot ask is not ready, and says so; the others judge.
+    """
+    because = engine.status().detail
+
+    def switch(bundle: Path, told: Told) -> None:
+        engine.switch(replace(settings, bundle=bundle), lambda: (), settings.patience.start_s, told)
+
+    try:
+        found = shelf.retreat(switch, lambda stage: LOG.info("going back to the engine before", stage=stage))
+    except (ShelfRefused, EngineRefused, EngineError, OSError) as error:
+        LOG.error("the engine cannot be started, and there is none to go back to", because=str(error))
+        return False
+    manifest = found.manifest
+    message = (
+        f"the active engine cannot be started ({because}): {manifest.name} {manifest.version} judges again"
+    )
+    LOG.error("engine rolled back", because=because, engine=manifest.name, version=manifest.version)
+    alarms.told("ENGINE_ROLLED_BACK", message)
+    return True
 
 
 def _units(
@@ -331,39 +334,3 @@ def _prepare(
         objection = look.objection()
         if objection is not None:
             LOG.error("station is not ready", because=objection)
-
-
-def _reporter(
-    settings: Settings, appliance: Appliance, store: Store, clock: Clock, rpc_port: int
-) -> MqttReporter | None:
-    if settings.mqtt is None:
-        return None
-    device = settings.device
-    host = settings.grpc.listen.rpartition(":")[0]
-    return MqttReporter(
-        appliance,
-        store,
-        Topics(device.site, device.area, device.line, device.id),
-        clock,
-        mqtt_options(settings.mqtt, device.id, f"{host}:{rpc_port}"),
-        random.random,
-    )
-
-
-def mqtt_options(settings: MqttSettings, device: str, rpc_address: str) -> MqttOptions:
-    """What reporting is told, from the settings file."""
-    tls = None
-    if settings.tls is not None:
-        tls = BrokerTls(settings.tls.ca_file, settings.tls.cert_file, settings.tls.key_file)
-    protocol = PROTOCOLS[settings.protocol]
-    brokers = tuple(
-        Broker(broker.host, broker.port, settings.username, settings.password_file, tls, protocol)
-        for broker in settings.brokers
-    )
-    return MqttOptions(
-        brokers=brokers,
-        client_id=settings.client_id or f"lineside-{device}",
-        in_flight=settings.receive_maximum,
-        keepalive_s=settings.keepalive,
-        rpc_address=rpc_address,
-    )

@@ -18,13 +18,14 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+from lineside.daemon.engine_floor import below, raised
 from lineside.daemon.pki.files import replace as replace_file
 from lineside.engines.bundle import peek_manifest, verify_bundle
 from lineside.engines.errors import EngineError
@@ -54,12 +55,13 @@ class ShelfRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Digests by slot. `active` None: the engine that the settings name."""
+    """Digests by slot. `active` None: the engine that the settings name. `floors`: version by engine name."""
 
     active: str | None = None
     previous: str | None = None
     staged: str | None = None
     changed: int = 0
+    floors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def etag(self) -> str:
@@ -132,12 +134,21 @@ class EngineShelf:
             raise ShelfRefused("DAMAGED", f"engines/slots.json cannot be read: {error}") from None
 
     def installed(self) -> list[Installed]:
-        """Every engine that is here: active, previous, staged. Raises EngineError, ShelfRefused."""
+        """Every engine that is here: active, previous, staged; but for such of the latter as cannot be read.
+
+        Raises:
+            EngineError: the active one cannot be read.
+            ShelfRefused: the note of the slots cannot be read.
+        """
         slots, own = self.slots(), self._own_manifest()
         found = [self._installed(slots.active or own.digest, "ACTIVE")]
         for digest, slot in ((slots.previous, "PREVIOUS"), (slots.staged, "STAGED")):
-            if digest is not None and digest != found[0].digest:
+            if digest is None or digest == found[0].digest:
+                continue
+            try:
                 found.append(self._installed(digest, slot))
+            except (EngineError, OSError) as error:
+                LOG.error("engine_unreadable", slot=slot, digest=digest, because=str(error))
         return found
 
     def get(self, digest: str) -> Installed | None:
@@ -209,11 +220,12 @@ class EngineShelf:
 
     # Changes
 
-    def install(self, sha256: str, told: Told) -> Installed:
+    def install(self, sha256: str, told: Told, *, allow_downgrade: bool = False) -> Installed:
         """Verifies a complete upload and puts it into STAGED; one that is refused is removed.
 
         Raises:
-            ShelfRefused: it is not complete, or not the file that was announced.
+            ShelfRefused: it is not complete, not the file that was announced, or older than the version of
+                its name that judged here, and `allow_downgrade` was not given.
             EngineError: it is no bundle, altered, or nobody whom this device trusts vouches for it.
         """
         with self._working:
@@ -231,13 +243,17 @@ class EngineShelf:
                 part.replace(archive)
                 told("verifying every file of the bundle")
                 manifest = verify_bundle(archive, self._trust.admit)
+                slots = self.slots()
+                floor = below(slots.floors, manifest.name, manifest.version)
+                if floor is not None and not allow_downgrade:
+                    message = f"{manifest.name} {manifest.version} is older than {floor}, which judged here"
+                    raise ShelfRefused("DOWNGRADE", f"{message}: send it with allow_downgrade if it must be")
                 target = self._bundle(manifest.digest)
                 target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 archive.replace(target)
             finally:
                 archive.unlink(missing_ok=True)
                 self.give_up(sha256)
-            slots = self.slots()
             if manifest.digest not in {slots.active, slots.previous, self._own_manifest().digest}:
                 self._set(replace(slots, staged=manifest.digest))
             found = self.get(manifest.digest)
@@ -271,15 +287,37 @@ class EngineShelf:
             self._selftest(self._path(digest))
             switch(self._path(digest), told)
             own = self._own_manifest().digest
+            before = peek_manifest(self._path(slots.active or own))
+            floors = raised(slots.floors, before.name, before.version)
             self._set(
                 replace(
                     slots,
                     active=None if digest == own else digest,
                     previous=slots.active or own,
                     staged=None if slots.staged == digest else slots.staged,
+                    floors=raised(floors, found.manifest.name, found.manifest.version),
                 )
             )
             return self._required(digest)
+
+    def retreat(self, switch: Switch, told: Told) -> Installed:
+        """Makes the engine before judge, since the active one cannot be started, which goes to STAGED.
+
+        Raises:
+            ShelfRefused: there is no other engine here, or the settings' own is the one that fails.
+            EngineError: and what `switch` raises; nothing has changed.
+        """
+        with self._working:
+            slots, own = self.slots(), self._own_manifest().digest
+            if slots.active is None:
+                raise ShelfRefused("NO_PREVIOUS", "the engine that fails is the one that the settings name")
+            target = slots.previous or own
+            verify_bundle(self._path(target), self._trust.admit)
+            switch(self._path(target), told)
+            self._set(
+                replace(slots, active=None if target == own else target, previous=None, staged=slots.active)
+            )
+            return self._required(target)
 
     def previous(self) -> str:
         """The digest that a rollback goes to. Raises ShelfRefused."""

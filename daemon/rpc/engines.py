@@ -115,7 +115,11 @@ class EngineService(engines_pb2_grpc.EngineServiceServicer):
         if key is None and (known is None or known.received != known.size):
             raise ShelfRefused("UPLOAD_INCOMPLETE", "bytes are missing: send them first")
         return self._operations.start(
-            request.upload, key, lambda told: _engine(self._shelf.install(sha256, told), device)
+            request.upload,
+            key,
+            lambda told: _engine(
+                self._shelf.install(sha256, told, allow_downgrade=request.allow_downgrade), device
+            ),
         )
 
     def VerifyEngine(  # noqa: N802 - the contract's name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -244,3 +245,24 @@ def test_a_recipe_version_is_installed_activated_kept_over_a_restart_and_rolled_
         states = {state.station: state for state in built.appliance.stations()}
         assert (states["st1"].recipe.version, states["st1"].previous) == (7, before)
         assert built.appliance.roll_back_recipe("st1") == (before, ref)
+
+
+def test_an_installed_engine_that_cannot_be_started_gives_way_to_the_one_before(folder, picture_of):
+    digest = "ab" * 32
+    bundles = folder / "data" / "engines" / "bundles"
+    bundles.mkdir(parents=True)
+    (bundles / f"{digest}.lsengine").write_bytes(b"what a power cut left")
+    slots = bundles.parent / "slots.json"
+    slots.write_text(json.dumps({"active": digest, "previous": None, "staged": None, "changed": 3}))
+
+    with appliance(folder) as built:
+        result = judged(
+            built, built.appliance.inspect_picture("st1", picture_of(GOOD), part_id=None, expected={})
+        )
+
+    assert result.verdict is not Verdict.NOT_DECIDABLE
+    after = json.loads(slots.read_text())
+    assert (after["active"], after["staged"]) == (None, digest)
+    with appliance(folder) as built:  # the engine before is the one to start with from now on
+        assert built.engine.info is not None
+        assert built.engine.info.name == "lineside-demo"

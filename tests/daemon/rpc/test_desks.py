@@ -332,6 +332,26 @@ class TestEngines:
         assert self.slots(stub) == [("ACTIVE", own), ("PREVIOUS", "9.0.0")]
         assert results.engines.active_bundle() == DEMO
 
+    def test_an_engine_older_than_what_judged_here_is_refused_unless_it_is_meant(
+        self, stub, channel, another, tmp_path
+    ) -> None:
+        from lineside.engines.bundle import amend_bundle
+
+        newer = self.install(stub, channel, another)
+        activate = engines_pb2.ActivateEngineRequest(name=newer.name)
+        assert not self.done(channel, stub.ActivateEngine(activate, timeout=30)).HasField("error")
+        file = tmp_path / "older.lsengine"
+        file.write_bytes(DEMO.read_bytes())
+        amend_bundle(file, lambda manifest: {"version": "8.9.9"})
+        older = file.read_bytes()
+        request = engines_pb2.InstallEngineRequest(upload=self.send(stub, older))
+        refused = self.done(channel, stub.InstallEngine(request, timeout=30))
+        assert refused.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+        assert "older than 9.0.0" in refused.error.message
+        meant = engines_pb2.InstallEngineRequest(upload=self.send(stub, older), allow_downgrade=True)
+        assert not self.done(channel, stub.InstallEngine(meant, timeout=30)).HasField("error")
+        assert ("STAGED", "8.9.9") in self.slots(stub)
+
     def test_an_engine_that_cannot_take_over_leaves_the_one_before(
         self, stub, channel, another, results, monkeypatch
     ) -> None:
