@@ -10,24 +10,16 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from lineside.daemon.outputs.options import OutputSettings
+from lineside.daemon.reporting.settings import MqttSettings
 from lineside.daemon.secrets import masked_url
 from lineside.daemon.triggers.options import TriggerOptions
-from lineside.daemon.yamlfile import KeyPath, Strict, located, nearest, read_file
+from lineside.daemon.yamlfile import FilePath, KeyPath, Strict, located, nearest, read_file
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Safe as a part of topics, file names and URLs."""
-
-
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder")
-    return folder / path if isinstance(folder, Path) and not path.is_absolute() else path
-
-
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
-"""A path; a relative one is meant from the settings file's folder."""
 
 
 class DeviceSettings(Strict):
@@ -177,52 +169,6 @@ class StationSettings(Strict):
     camera: Name = Field(description="the camera that looks at it")
     recipe: FilePath = Field(description="recipe file")
     trigger: TriggerOptions | None = Field(default=None, description="instead of the recipe's own trigger")
-
-
-class TlsSettings(Strict):
-    """Certificates of a TLS connection, by file."""
-
-    ca_file: FilePath | None = Field(default=None, description="who is trusted; null: the system's list")
-    cert_file: FilePath | None = Field(default=None, description="this device's certificate")
-    key_file: FilePath | None = Field(default=None, description="its private key")
-
-    @model_validator(mode="after")
-    def _pair(self) -> TlsSettings:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise located([((), "cert_file and key_file belong together")])
-        return self
-
-
-class BrokerSettings(Strict):
-    """One MQTT broker."""
-
-    host: str = Field(min_length=1, description="name or address")
-    port: int = Field(default=1883, ge=1, le=65535, description="1883 plain, 8883 with TLS as a rule")
-
-
-class MqttSettings(Strict):
-    """Reporting to the plant over MQTT."""
-
-    brokers: tuple[BrokerSettings, ...] = Field(min_length=1, description="tried in this order")
-    tls: TlsSettings | None = Field(default=None, description="null: no TLS")
-    username: str | None = Field(default=None, description="user at the broker")
-    password_file: FilePath | None = Field(default=None, description="file that holds the password")
-    client_id: str | None = Field(
-        default=None, min_length=1, max_length=128, description="null: `lineside-` and the device's id"
-    )
-    keepalive: int = Field(default=30, ge=5, le=65535, description="seconds between signs of life")
-    protocol: Literal["auto", "5", "3.1.1"] = Field(
-        default="auto", description="auto: MQTT 5, and 3.1.1 where the broker refuses it or does not answer"
-    )
-    receive_maximum: int = Field(
-        default=20, ge=1, le=65535, description="messages on their way at the same time"
-    )
-
-    @model_validator(mode="after")
-    def _password_has_a_user(self) -> MqttSettings:
-        if self.password_file is not None and self.username is None:
-            raise located([(("password_file",), "needs a username")])
-        return self
 
 
 class GrpcTlsSettings(Strict):

@@ -1,6 +1,6 @@
 """Keeps a session to some broker, for ever: which broker, which protocol, how long to wait.
 
-It owns the thread `mqtt-link`. It knows nothing of what is sent over the session.
+It owns one thread (`mqtt-link`). It knows nothing of what is sent over the session.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Link:
 
     `will`: makes the last will for a new session. `greet`: what is said first in a new session, before
     anybody else may use it; it may raise SessionLost. `spread`: numbers from 0 to 1 for the backoff.
+    `thread`: what its thread is called. `connect_packets`: how many CONNECT packets were sent so far.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Link:
         greet: Callable[[Session], None],
         on_message: Callable[[Session, Received], None],
         spread: Callable[[], float],
+        thread: str = "mqtt-link",
     ) -> None:
         self._options = options
         self._will = will
@@ -61,10 +63,12 @@ class Link:
         self._changed = threading.Condition()
         self._session: Session | None = None
         self._deaf_to_v5: set[Broker] = set()
-        self._thread = threading.Thread(target=self._run, name="mqtt-link", daemon=True)
+        self._first = 0  # which broker is tried first
+        self._thread = threading.Thread(target=self._run, name=thread, daemon=True)
         self.state = LinkState.STOPPED
         self.last_error = ""
         self.connects = 0
+        self.connect_packets = 0
 
     def open(self) -> None:
         """Starts trying; returns at once, whether or not there is a broker."""
@@ -98,6 +102,11 @@ class Link:
         with self._changed:
             self._changed.wait_for(lambda: self.session() is not None or self._stop.is_set(), timeout_s)
         return self.session()
+
+    def start_after(self, broker: Broker) -> None:
+        """From now on begins with the broker after this one, instead of with the first."""
+        brokers = self._options.brokers
+        self._first = (brokers.index(broker) + 1) % len(brokers)
 
     def _run(self) -> None:
         failures = 0
@@ -137,7 +146,8 @@ class Link:
         _log.warning("mqtt_lost", broker=str(session.broker), why=session.why_ended)
 
     def _try_all(self) -> Session | None:
-        for broker in self._options.brokers:
+        first, brokers = self._first, self._options.brokers
+        for broker in (*brokers[first:], *brokers[:first]):
             session = self._try(broker)
             if session is not None or self._stop.is_set():
                 return session
@@ -168,6 +178,8 @@ class Link:
         except NotConnected as error:
             self._trouble(broker, Protocol.V311, str(error))
             return None
+        finally:
+            self.connect_packets += probe.connect_sent
         probe.close()
         again = self._attempt(broker, Protocol.V5)
         if again.failure is None or not again.failure.silent:
@@ -182,7 +194,10 @@ class Link:
             return _Attempt()
         session = Session(broker, protocol, self._options, self._on_message)
         try:
-            session.open(self._will())
+            try:
+                session.open(self._will())
+            finally:
+                self.connect_packets += session.connect_sent
             self._greet(session)
         except NotConnected as error:
             self._trouble(broker, protocol, str(error))

@@ -26,7 +26,8 @@ from lineside.daemon.reporting.options import Broker, BrokerTls, MqttOptions, Pr
 
 JSON_TYPE = "application/json"
 REFUSED = 0x80  # reason codes from here on are refusals
-QOS = 1  # of everything: what is unacknowledged can be counted, and the broker's window kept
+QOS = 1  # as a rule: what is unacknowledged can be counted, and the broker's window kept
+_WITH_WILL = 0x04  # the reason code of a goodbye that has the broker speak the will
 _UNSUPPORTED_VERSION = 0x84
 _PAHO = {Protocol.V5: MQTTProtocolVersion.MQTTv5, Protocol.V311: MQTTProtocolVersion.MQTTv311}
 _log = structlog.get_logger(__name__)
@@ -51,9 +52,10 @@ class SessionLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is published, with QoS 1. Properties go out with MQTT 5 only.
+    """What is published. Properties go out with MQTT 5 only.
 
-    `expiry_s`: seconds after which the broker may drop it: never for results.
+    `expiry_s`: seconds after which the broker may drop it: never for results. `qos` 0 is for protocols
+    that prescribe it: nobody says whether it arrived. `content_type` None: binary, of a kind its topic tells.
     """
 
     topic: str
@@ -62,6 +64,8 @@ class Message:
     user: Mapping[str, str] = field(default_factory=dict)
     expiry_s: int | None = None
     correlation: bytes | None = None
+    qos: int = QOS
+    content_type: str | None = JSON_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Session:
 
     `acks`: what the broker acknowledged, in order; the drain is its one reader.
     `in_flight_limit`: the smaller of our limit and the broker's Receive Maximum. It holds for all
-    publishers together.
+    publishers together, for QoS 1. `connect_sent`: whether the broker was sent a CONNECT packet at all.
     """
 
     def __init__(
@@ -143,11 +147,14 @@ class Session:
         self.acks: SimpleQueue[Ack] = SimpleQueue()
         self.ended = threading.Event()
         self.why_ended = ""
+        self.connect_sent = False
         self._options = options
         self._on_message = on_message
         self._word = threading.Event()  # the broker spoke, or the connection ended
         self._answer: ReasonCode | None = None
         self._window = threading.Semaphore(0)  # opens with the broker's word
+        self._unacknowledged: set[int] = set()  # mids of QoS 0, which paho reports as published as well
+        self._unacknowledged_lock = threading.Lock()
         self._client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=options.client_id,
@@ -170,12 +177,13 @@ class Session:
         client.on_publish = self._published
         client.on_message = self._received
         client.when_over = self._over
-        client.will_set(will.topic, will.payload, QOS, will.retain, self._will_properties(will))
+        client.will_set(will.topic, will.payload, will.qos, will.retain, self._will_properties(will))
         try:
             self._identify()
             client.connect(self.broker.host, self.broker.port, self._options.keepalive_s, **self._start())
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise NotConnected(f"{self.broker}: {error}") from error
+        self.connect_sent = True
         client.loop_start()
         heard = self._word.wait(self._options.connect_timeout_s)
         if self._answer is not None and not self._answer.is_failure:
@@ -190,18 +198,18 @@ class Session:
         raise NotConnected(f"{self.broker}: refused: {self._answer}", old_protocol=old)
 
     def publish(self, message: Message) -> Receipt:
-        """Sends a message, as soon as the window has room for it.
+        """Sends a message, as soon as the window has room for it; one of QoS 0 needs none.
 
         Raises:
             SessionLost: the session is over, or the broker acknowledges nothing.
         """
-        if not self._window.acquire(timeout=self._options.ack_timeout_s):
+        if message.qos and not self._window.acquire(timeout=self._options.ack_timeout_s):
             raise SessionLost(f"the broker acknowledges nothing for {self._options.ack_timeout_s:g} s")
         return self._send(message)
 
     def try_publish(self, message: Message) -> Receipt | None:
         """Sends a message; None when the window has no room now. Raises SessionLost."""
-        return self._send(message) if self._window.acquire(blocking=False) else None
+        return self._send(message) if not message.qos or self._window.acquire(blocking=False) else None
 
     def subscribe(self, topic_filter: str) -> None:
         """Asks for messages, with QoS 1. Raises SessionLost."""
@@ -210,8 +218,11 @@ class Session:
             raise SessionLost(paho.error_string(code))
 
     def close(self) -> None:
-        """Says goodbye: the broker forgets the will."""
-        self._client.disconnect()
+        """Says goodbye: the broker forgets the will, unless the options have it spoken (MQTT 5)."""
+        if self._options.will_at_goodbye and self.protocol is Protocol.V5:
+            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=_WITH_WILL))
+        else:
+            self._client.disconnect()
         self.ended.wait(2.0)
         self.drop("closed")
 
@@ -254,6 +265,10 @@ class Session:
     def _published(
         self, client: paho.Client, data: Any, mid: int, reason: ReasonCode, properties: Properties
     ) -> None:
+        with self._unacknowledged_lock:
+            if mid in self._unacknowledged:
+                self._unacknowledged.discard(mid)
+                return
         self._window.release()
         self.acks.put(Ack(mid, reason.value))
 
@@ -283,12 +298,21 @@ class Session:
     def _send(self, message: Message) -> Receipt:
         if self.ended.is_set():
             raise SessionLost(self.why_ended)
-        info = self._client.publish(
-            message.topic, message.payload, QOS, message.retain, self._properties(message)
-        )
+        if message.qos:
+            info = self._publish(message)
+        else:
+            # Held until the mid is known: paho's thread reports it as published at once.
+            with self._unacknowledged_lock:
+                info = self._publish(message)
+                self._unacknowledged.add(info.mid)
         if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise SessionLost(paho.error_string(info.rc))
         return Receipt(info)
+
+    def _publish(self, message: Message) -> paho.MQTTMessageInfo:
+        return self._client.publish(
+            message.topic, message.payload, message.qos, message.retain, self._properties(message)
+        )
 
     def _identify(self) -> None:
         broker = self.broker
@@ -345,8 +369,9 @@ def _properties(packet: int) -> Properties:
 
 
 def _described(properties: Properties, message: Message) -> Properties:
-    properties.PayloadFormatIndicator = 1
-    properties.ContentType = JSON_TYPE
+    if message.content_type is not None:
+        properties.PayloadFormatIndicator = 1  # text
+        properties.ContentType = message.content_type
     if message.user:
         properties.UserProperty = list(message.user.items())
     if message.expiry_s is not None:

@@ -51,6 +51,7 @@ class MqttOptions:
     results at a time; the broker's Receive Maximum may lower it. `session_expiry_s` above 0 keeps
     the broker's session, and with it commands given meanwhile: 0, because a late trigger inspects the
     wrong part. `ack_timeout_s`: a broker that leaves a result unacknowledged for so long is left.
+    `will_at_goodbye`: a planned stop, too, has the broker speak the will (MQTT 5), as Sparkplug demands.
     `rpc_address`: told in the status, so that a dashboard finds the device.
     """
 
@@ -60,6 +61,7 @@ class MqttOptions:
     keepalive_s: int = 30
     session_expiry_s: int = 0
     will_delay_s: int = 0
+    will_at_goodbye: bool = False
     connect_timeout_s: float = 5.0
     ack_timeout_s: float = 30.0
     metrics_every_s: float = 10.0

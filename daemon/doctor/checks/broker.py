@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from lineside.daemon.composition import mqtt_options
 from lineside.daemon.doctor.base import Finding, Level, Subject
+from lineside.daemon.plant import mqtt_options
 from lineside.daemon.reporting.mqtt import Message, NotConnected, Session
 from lineside.daemon.reporting.options import Broker, MqttOptions, Protocol
 from lineside.daemon.reporting.topics import Topics
