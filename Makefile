@@ -58,9 +58,11 @@ deb-test: $(STAMPS)/test ## that package in a fresh Debian: installed, judging, 
 	@.ci/system-packages debootstrap
 	$(BIN)/python -m pytest -m debian $(PYTEST_ARGS) tests/packaging
 
-fuzz: $(STAMPS)/test ## malformed recipes and calls, EXAMPLES=20000 of each
+fuzz: $(STAMPS)/test ## malformed recipes, calls, MQTT commands and bundles, EXAMPLES=20000 of each
 	LINESIDE_FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q --timeout 0 -p no:cacheprovider \
-		tests/daemon/rpc/test_fuzz_calls.py tests/daemon/recipes/test_fuzz_recipes.py
+		tests/daemon/rpc/test_fuzz_calls.py tests/daemon/recipes/test_fuzz_recipes.py \
+		tests/daemon/reporting/test_commands.py::test_whatever_arrives_is_answered_or_nobodys \
+		tests/engines/test_bundle.py::test_a_cut_or_scratched_archive_is_refused_or_still_what_was_sealed
 
 protos: $(STAMPS)/runtime ## make the gRPC code anew
 	$(PACKAGE) . --no-deps

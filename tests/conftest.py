@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
 
-# Machines that run tests are busy: a slow example is no failure.
-settings.register_profile("lineside", deadline=None, print_blob=True)
+# Machines that run tests are busy: a slow example is no failure. `make fuzz` asks for many more.
+EXAMPLES = int(os.environ.get("LINESIDE_FUZZ_EXAMPLES", "100"))
+settings.register_profile("lineside", deadline=None, print_blob=True, max_examples=EXAMPLES)
 settings.load_profile("lineside")
 
 
