@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lineside.daemon.values import Frame
 
@@ -61,4 +61,13 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Frees the source; harmless when it is not open."""
+        ...
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A camera whose calls go into libraries or drivers that may never come back."""
+
+    def renewed(self) -> Camera:
+        """Another object for the same source, not open, that shares nothing with this one."""
         ...

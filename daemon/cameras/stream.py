@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -21,8 +23,42 @@ OPEN_TIMEOUT_MS = 8_000
 READ_TIMEOUT_MS = 5_000
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_opening = threading.Lock()
-"""OpenCV takes FFmpeg's options from the process environment: one stream opens at a time."""
+
+
+class _FfmpegOptions:
+    """OpenCV takes FFmpeg's options from the environment of the process, as it opens a stream.
+
+    Streams that want the same options open side by side: one whose opening hangs holds up no other of its
+    transport.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._opening = 0
+        self._now = ""
+
+    @contextmanager
+    def holding(self, options: str) -> Iterator[None]:
+        """While inside, a stream opens with these. Raises CameraLost: others hold other ones for too long."""
+        with self._changed:
+            free = self._changed.wait_for(
+                lambda: not self._opening or self._now == options, 2 * OPEN_TIMEOUT_MS / 1000
+            )
+            if not free:
+                raise CameraLost("another stream, with another transport, has been opening for too long")
+            self._opening += 1
+            self._now = os.environ[_OPTIONS] = options
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._opening -= 1
+                if not self._opening:
+                    os.environ.pop(_OPTIONS, None)
+                self._changed.notify_all()
+
+
+_ffmpeg = _FfmpegOptions()
 
 
 class StreamSource:
@@ -40,6 +76,10 @@ class StreamSource:
         self._stream: cv2.VideoCapture | None = None
         self._index = 0
 
+    def renewed(self) -> StreamSource:
+        """A second object for the same source: a call into the first does not come back."""
+        return StreamSource(self._settings, self._clock)
+
     def open(self) -> None:
         """Connects. Raises CameraLost when nothing answers in time."""
         self.close()
@@ -49,16 +89,8 @@ class StreamSource:
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
             READ_TIMEOUT_MS,
         ]
-        with _opening:
-            before = os.environ.get(_OPTIONS)
-            os.environ[_OPTIONS] = f"rtsp_transport;{self._settings.transport}|fflags;nobuffer"
-            try:
-                stream = cv2.VideoCapture(self._settings.url, cv2.CAP_FFMPEG, limits)
-            finally:
-                if before is None:
-                    del os.environ[_OPTIONS]
-                else:
-                    os.environ[_OPTIONS] = before
+        with _ffmpeg.holding(f"rtsp_transport;{self._settings.transport}|fflags;nobuffer"):
+            stream = cv2.VideoCapture(self._settings.url, cv2.CAP_FFMPEG, limits)
         if not stream.isOpened():
             stream.release()
             raise CameraLost(

@@ -31,6 +31,10 @@ class V4l2Source:
         self._device: cv2.VideoCapture | None = None
         self._index = 0
 
+    def renewed(self) -> V4l2Source:
+        """A second object for the same source: a call into the first does not come back."""
+        return V4l2Source(self._settings, self._clock)
+
     def open(self) -> None:
         """Opens and sets the device. Raises CameraLost: it is missing, busy, or has no such picture size."""
         self.close()

@@ -6,7 +6,8 @@ No result depends on it. It knows nothing of what is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lineside.daemon.clock import Clock
 from lineside.daemon.store import database
-from lineside.daemon.store.errors import Alarm, AlarmCode
+from lineside.daemon.store.errors import Alarm, AlarmCode, StoreBusy
 from lineside.daemon.store.evidence import EvidenceFiles
 from lineside.daemon.store.expiry import EvidenceExpiry
 from lineside.daemon.store.losses import Losses
@@ -96,9 +97,14 @@ class Housekeeping:
             log.warning("store.tidy_failed", error=str(error))
         return more
 
-    def refused(self, intake: Intake) -> None:
-        """A part was not accepted, because writing stays behind. Thread-safe."""
-        self._losses.refused(intake)
+    @contextmanager
+    def counting(self, intake: Intake) -> Iterator[None]:
+        """Counts the part if it is refused because writing stays behind. Thread-safe."""
+        try:
+            yield
+        except StoreBusy:
+            self._losses.refused(intake)
+            raise
 
     def make_room(self, error: Exception, spare: Set[str]) -> None:
         """Removes pictures, but for `spare`, when `error` says that the disk is full."""

@@ -29,7 +29,6 @@ from lineside.daemon.store.errors import (
     EvidenceExpired,
     EvidenceUnavailable,
     Health,
-    StoreBusy,
 )
 from lineside.daemon.store.evidence import EvidenceFiles, Kept
 from lineside.daemon.store.housekeeping import Housekeeping
@@ -193,13 +192,10 @@ class Store:
             ValueError: the intake holds what JSON cannot carry.
         """
         check_intake(intake)
-        try:
+        with self._house.counting(intake):
             return self._submit(
                 lambda connection, _: rows.accept(connection, intake, request), result_id=intake.result_id
             )
-        except StoreBusy:
-            self._house.refused(intake)
-            raise
 
     def commit(
         self,

@@ -12,7 +12,7 @@ import pytest
 
 from lineside.daemon.cameras.backoff import LONGEST_S, delay_s
 from lineside.daemon.cameras.base import CameraLost, DamagedPicture, EndOfSource
-from lineside.daemon.cameras.runner import CameraRunner, RunnerState
+from lineside.daemon.cameras.runner import MOST_LEFT_BEHIND, CameraRunner, RunnerState
 from lineside.daemon.cameras.slot import FrameQueue, FrameSink, NewestFrame
 from lineside.daemon.clock import SystemClock
 from lineside.daemon.values import Frame, Picture, ReasonCode
@@ -187,6 +187,61 @@ def test_a_camera_that_answers_again_after_a_hang_is_connected_again(run: Run) -
 
     wait_until(lambda: runner.report().frames == 2)
     assert runner.state is RunnerState.CONNECTED
+
+
+class RenewableCamera(ScriptedCamera):
+    """One that can be opened a second time; its successors follow the scripts that are left."""
+
+    def __init__(self, *scripts: list[object]) -> None:
+        super().__init__(*scripts[:1])
+        self._rest = scripts[1:]
+        self.successor: RenewableCamera | None = None
+
+    def renewed(self) -> RenewableCamera:
+        self.successor = RenewableCamera(*self._rest)
+        return self.successor
+
+
+def test_a_camera_that_hangs_is_opened_a_second_time_and_the_first_is_heard_no_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineside.daemon.cameras.runner.RELIEF_EVERY_S", 0.02)
+    clock, newest = ShiftedClock(), NewestFrame()
+    first = RenewableCamera([picture(50), "hang", picture(66)], [picture(60), picture(61)])
+    runner = run(first, newest, clock=clock)
+    wait_until(lambda: runner.report().frames == 1)
+    clock.ahead_ns = 60_000_000_000
+
+    wait_until(lambda: runner.report().frames == 3)
+    assert runner.state is RunnerState.CONNECTED
+    assert runner.report().reconnects == 1
+    assert runner.trouble() is None
+
+    first.release.set()
+    wait_until(lambda: first.closed > 0)
+    latest = newest.peek()
+    assert latest is not None
+    assert latest.image[0, 0, 0] == 61, "what comes too late is not shown"
+    assert runner.report().frames == 3
+    assert runner.state is RunnerState.CONNECTED
+
+
+def test_threads_that_hang_are_bounded_and_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineside.daemon.cameras.runner.RELIEF_EVERY_S", 0.02)
+    camera = RenewableCamera(*[["hang"]] * 10)
+    runner = CameraRunner(camera, (), SystemClock(), hang_after_s=0.05)
+    runner.start()
+    wait_until(lambda: runner.report().reconnects == MOST_LEFT_BEHIND)
+    time.sleep(0.3)
+
+    assert runner.state is RunnerState.HUNG
+    assert runner.report().reconnects == MOST_LEFT_BEHIND
+    assert not runner.stop(0.05)
+    one: ScriptedCamera | None = camera
+    while one is not None:
+        one.release.set()
+        one = one.successor if isinstance(one, RenewableCamera) else None
+    assert runner.stop(PATIENCE_S)
 
 
 def test_a_camera_without_a_picture_yet_is_not_ready(run: Run) -> None:
