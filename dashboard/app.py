@@ -14,18 +14,22 @@ from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from lineside.dashboard import (
+    audits,
     errors,
     fleet,
     navigation,
     pictures,
     present,
+    quality,
     results,
     reviews,
     security,
     sign_in,
     trace,
+    users,
     wall,
 )
+from lineside.dashboard.alerts import pages as alerts
 from lineside.dashboard.clock import utc_now
 from lineside.dashboard.config import DashboardConfig, RefusedConfiguration, Tls
 from lineside.dashboard.current import (
@@ -53,6 +57,10 @@ BLUEPRINTS = (
     results.blueprint,
     reviews.blueprint,
     trace.blueprint,
+    quality.blueprint,
+    alerts.blueprint,
+    users.blueprint,
+    audits.blueprint,
     pictures.blueprint,
     sign_in.blueprint,
 )
@@ -77,7 +85,7 @@ def create_app(
         config=config,
         database=database,
         book=DeviceBook(database, config, now),
-        doors=Doors(),
+        doors=Doors(config.device_tls),
         cards=RecipeCards(),
         now=now,
         stopping=stopping if stopping is not None else Event(),
@@ -105,6 +113,7 @@ def create_app(
             "visitor": guard.visitor(),
             "csrf": guard.csrf(),
             "navigation": navigation.entries(guard.visitor()),
+            "menu": navigation.menu(guard.visitor()),
         }
 
     @app.after_request

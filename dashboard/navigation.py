@@ -23,10 +23,23 @@ ENTRIES = (
     Entry("fleet.index", "nav_fleet", Role.VIEWER),
     Entry("reviews.index", "nav_review", Role.REVIEWER),
     Entry("trace.index", "nav_trace", Role.VIEWER),
+    Entry("quality.index", "nav_quality", Role.VIEWER),
+    Entry("alerts.index", "nav_alerts", Role.VIEWER),
 )
+MENU = (
+    Entry("users.index", "nav_users", Role.ADMIN),
+    Entry("audits.index", "nav_audit", Role.ENGINEER),
+)
+"""Under the person's name: what is managed, by those whose role holds everywhere."""
 
 
 def entries(person: Person | None) -> list[Entry]:
     """What a person is shown."""
     best = person.best if person is not None else None
     return [entry for entry in ENTRIES if best is not None and best >= entry.role]
+
+
+def menu(person: Person | None) -> list[Entry]:
+    """What a person finds under their name."""
+    role = person.role if person is not None else None
+    return [entry for entry in MENU if role is not None and role >= entry.role]

@@ -13,6 +13,7 @@ from lineside.dashboard import present
 from lineside.dashboard.cards import known_card
 from lineside.dashboard.current import device_or_404, presenter, reading, surroundings
 from lineside.dashboard.live import STRIP, News, cursor_from, news_since, station_stream
+from lineside.dashboard.people.guard import still_signed_in
 from lineside.dashboard.people.rights import Role, needs
 from lineside.dashboard.reading.devices import StationReader, station_names
 from lineside.dashboard.reading.views import DeviceView, StationView
@@ -112,8 +113,16 @@ def stream(events: Iterator[str]) -> Response:
     places = surroundings().live_pages
     if not places.enter():
         return Response("too many live pages\n", 503, {"Retry-After": "10"}, mimetype="text/plain")
-    response = Response(stream_with_context(events), mimetype="text/event-stream")
+    response = Response(stream_with_context(_while_signed_in(events)), mimetype="text/event-stream")
     # On close and not at the generator's end: a client may leave before the first event.
     response.call_on_close(places.leave)
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def _while_signed_in(events: Iterator[str]) -> Iterator[str]:
+    """The events until the reader is signed out: who is shut out sees nothing more, on open pages as well."""
+    for event in events:
+        if not still_signed_in():
+            return
+        yield event

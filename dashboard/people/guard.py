@@ -41,6 +41,20 @@ def visitor() -> Person | None:
     return cast(Person | None, g.get("person"))
 
 
+def still_signed_in() -> bool:
+    """Whether the session that this request began with goes on: asked anew, for answers that last.
+
+    A page that somebody watches keeps its session from ending for idleness.
+    """
+    at, database = surroundings().now(), surroundings().database
+    with database.reading() as session:
+        found = sessions.find(session, g.token, at)
+    if found is not None and at - found[1] > sessions.SEEN_EVERY:
+        with database.writing() as session:
+            sessions.seen(session, g.token, at)
+    return found is not None
+
+
 def csrf() -> str:
     """What forms of this request's page carry; empty where nobody is signed in."""
     return cast(str, g.get("csrf", ""))

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lineside.dashboard.texts import fleet, people, reviews, station, trace
+from lineside.dashboard.texts import alerts, fleet, manage, people, reviews, station, trace
 
 DEFAULT_LANGUAGE = "en"
-PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (fleet.WORDS, people.WORDS, reviews.WORDS, trace.WORDS)
+PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (
+    alerts.WORDS,
+    fleet.WORDS,
+    manage.WORDS,
+    people.WORDS,
+    reviews.WORDS,
+    trace.WORDS,
+)
 """Files that give each key its English and its German side by side."""
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {
