@@ -13,15 +13,17 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from lineside.dashboard.simulator.engines import EngineBench
 from lineside.dashboard.simulator.pictures import drawn
+from lineside.dashboard.simulator.recipes import RecipeBench
 from lineside.v1 import (
     cameras_pb2,
     cameras_pb2_grpc,
     devices_pb2,
     devices_pb2_grpc,
+    engines_pb2_grpc,
     inspections_pb2,
     inspections_pb2_grpc,
-    recipes_pb2,
     recipes_pb2_grpc,
     results_pb2,
     stations_pb2,
@@ -30,14 +32,6 @@ from lineside.v1 import (
 
 KEPT = 5000
 """Results a device keeps; older ones are gone, as on a device whose disk is full."""
-RECIPE_TEXT = """\
-recipe: cap-check
-ask:
-  - id: cap
-    question: Is the cap on straight and undamaged?
-    answer: {choice: [ok, missing, tilted, cracked]}
-limits: {deadline_ms: 400}
-"""
 LABELS = ("missing", "tilted", "cracked")
 WATCH_WORD_S = 5.0
 
@@ -59,6 +53,7 @@ class Plan:
     recipe_version: int = 7
     ready: bool = True
     outbox_s: float = 0.0
+    engine_trouble: str = ""  # of `engines.TROUBLES`
 
 
 @dataclass(slots=True)
@@ -66,7 +61,6 @@ class SimulatedDevice(
     cameras_pb2_grpc.CameraServiceServicer,
     devices_pb2_grpc.DeviceServiceServicer,
     inspections_pb2_grpc.InspectionServiceServicer,
-    recipes_pb2_grpc.RecipeServiceServicer,
     stations_pb2_grpc.StationServiceServicer,
 ):
     """A device of a plan. Used in one event loop."""
@@ -78,9 +72,18 @@ class SimulatedDevice(
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _server: grpc.aio.Server | None = None
     _random: random.Random = field(default_factory=random.Random)
+    engines: EngineBench = field(init=False)
+    asked: dict[str, results_pb2.Inspection] = field(default_factory=dict)
+    recipes: RecipeBench = field(init=False)
 
     def __post_init__(self) -> None:
         self._random.seed(self.plan.seed)
+        version = self.plan.engine_version
+        digest = hashlib.sha256(f"simulated {version}".encode()).hexdigest()
+        own = results_pb2.EngineRef(engine="simulated", version=version, digest=digest, runtime="none")
+        # What they do not implement their bases answer with UNIMPLEMENTED: the stubs take that for abstract.
+        self.engines = EngineBench(own, self.plan.engine_trouble)  # type: ignore[abstract]
+        self.recipes = RecipeBench(self.plan.station, self.plan.recipe_version)  # type: ignore[abstract]
 
     async def start(self, port: int) -> None:
         """Listens on this machine; port 0 takes a free one."""
@@ -88,7 +91,8 @@ class SimulatedDevice(
         cameras_pb2_grpc.add_CameraServiceServicer_to_server(self, server)
         devices_pb2_grpc.add_DeviceServiceServicer_to_server(self, server)
         inspections_pb2_grpc.add_InspectionServiceServicer_to_server(self, server)
-        recipes_pb2_grpc.add_RecipeServiceServicer_to_server(self, server)
+        engines_pb2_grpc.add_EngineServiceServicer_to_server(self.engines, server)
+        recipes_pb2_grpc.add_RecipeServiceServicer_to_server(self.recipes, server)
         stations_pb2_grpc.add_StationServiceServicer_to_server(self, server)
         self.port = server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
@@ -112,7 +116,7 @@ class SimulatedDevice(
         for ahead in range(parts, 0, -1):
             self.judge(now - timedelta(seconds=self.plan.every_s * ahead))
 
-    def judge(self, at: datetime) -> results_pb2.Inspection:
+    def judge(self, at: datetime, part_id: str = "") -> results_pb2.Inspection:
         """Stores the next part's result."""
         drawn_share = self._random.random()
         plan = self.plan
@@ -123,7 +127,10 @@ class SimulatedDevice(
         elif drawn_share < plan.bad_share + plan.unsure_share:
             label, sure = self._random.choice(LABELS), self._random.uniform(0.45, 0.6)
             evaluation = results_pb2.RESULT_EVALUATION_NOT_DECIDABLE
+        if self.engines.decides_nothing:
+            sure, evaluation = 0.4, results_pb2.RESULT_EVALUATION_NOT_DECIDABLE
         made = self._inspection(at, label, sure, evaluation)
+        made.part_id = part_id or made.part_id
         self.stored.append(made)
         if len(self.stored) > KEPT:
             del self.stored[: KEPT // 10]
@@ -160,8 +167,8 @@ class SimulatedDevice(
             trigger=results_pb2.TRIGGER_KIND_MOTION,
             is_simulated=True,
             expected={"lot": f"L{at:%y%m%d}{'ABC'[at.hour // 8]}"},
-            recipe=self._recipe(),
-            engine=self._engine(),
+            recipe=self.recipes.ref(self.recipes.active),
+            engine=self.engines.active,
             clock_synchronised=True,
             processing_times_ms={
                 "vision": draw.uniform(8, 11),
@@ -202,16 +209,6 @@ class SimulatedDevice(
         made.row_hash = hashlib.sha256(made.SerializeToString(deterministic=True)).hexdigest()
         return made
 
-    def _recipe(self) -> results_pb2.RecipeRef:
-        version = self.plan.recipe_version
-        hash_ = hashlib.sha256(f"cap-check {version}".encode()).hexdigest()
-        return results_pb2.RecipeRef(recipe="cap-check", version=version, hash=hash_)
-
-    def _engine(self) -> results_pb2.EngineRef:
-        version = self.plan.engine_version
-        digest = hashlib.sha256(f"simulated {version}".encode()).hexdigest()
-        return results_pb2.EngineRef(engine="simulated", version=version, digest=digest, runtime="none")
-
     # What the protos promise.
 
     async def GetDevice(self, request: Any, context: Any) -> devices_pb2.GetDeviceResponse:  # noqa: N802
@@ -228,7 +225,7 @@ class SimulatedDevice(
             software_version="0.1.0",
             time=now,
             clock_synchronised=True,
-            engine=self._engine(),
+            engine=self.engines.active,
             engine_state=devices_pb2.ENGINE_STATE_READY,
             last_sequence=self.stored[-1].sequence if self.stored else 0,
             outbox=[devices_pb2.OutboxDepth(consumer="mqtt", depth=int(waits) * 240)],
@@ -243,7 +240,7 @@ class SimulatedDevice(
         station = stations_pb2.Station(
             station=self.plan.station,
             cameras=["cam1"],
-            recipe=self._recipe(),
+            recipe=self.recipes.ref(self.recipes.active),
             ready=self.plan.ready,
             not_ready_because=[] if self.plan.ready else ["camera cam1 delivers nothing"],
         )
@@ -264,9 +261,13 @@ class SimulatedDevice(
         answer.age.FromMilliseconds(40)
         return answer
 
-    async def GetRecipe(self, request: Any, context: Any) -> recipes_pb2.GetRecipeResponse:  # noqa: N802
-        """The one recipe."""
-        return recipes_pb2.GetRecipeResponse(recipe=recipes_pb2.Recipe(text=RECIPE_TEXT))
+    async def Inspect(self, request: Any, context: Any) -> inspections_pb2.InspectResponse:  # noqa: N802
+        """Judges a part at once, whatever the picture shows; the same request gives the same result."""
+        known = self.asked.get(request.request_id)
+        if known is None:
+            known = self.judge(datetime.now(UTC), request.part_id)
+            self.asked[request.request_id] = known
+        return inspections_pb2.InspectResponse(inspection=known)
 
     async def GetInspection(self, request: Any, context: Any) -> inspections_pb2.GetInspectionResponse:  # noqa: N802
         """One stored result."""

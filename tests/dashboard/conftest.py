@@ -68,6 +68,12 @@ def make() -> ModuleType:
 
 
 @pytest.fixture
+def simulated() -> ModuleType:
+    """The module that plays a fleet with engines and recipes."""
+    return load_beside("simulated_fleet")
+
+
+@pytest.fixture
 def device() -> Iterator[Any]:
     """A running device; `stop` and `start` it as the test wants."""
     made = scripted.ScriptedDevice()
