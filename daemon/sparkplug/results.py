@@ -77,6 +77,11 @@ class Results:
         self._history_up_to, self._history_after = self._live_after, 0
         return newest
 
+    def again(self) -> None:
+        """A host lost track: what it may have missed in this session is told once more, as history."""
+        self._settling.forget()
+        self._history_up_to, self._history_after = self._live_after, 0
+
     def live(self) -> Sequence[Result]:
         """The next results of now, in order."""
         return self._outbox.pending(CONSUMER, BATCH, self._live_after)

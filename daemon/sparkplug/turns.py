@@ -128,6 +128,8 @@ class Turns:
         if not self._begun:
             self._newest = self._results.begin([each.station for each in self._appliance.stations()])
             self._begun = True
+        else:
+            self._results.again()
         self._send(self._node.births(self._snapshot(), self._now_ms()))
 
     def _tell(self) -> None:

@@ -103,6 +103,11 @@ class Host:
         self._seen = len(heard)
         return [each for each in self._decoded if each.kind.startswith(kind)]
 
+    @property
+    def subscriptions(self) -> int:
+        """How often it connected."""
+        return self._client.subscriptions
+
     def results(self, *, historical: bool) -> list[str]:
         """The result ids that came as data."""
         return [
