@@ -14,6 +14,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from lineside.dashboard import logs, processes
+from lineside.dashboard.alerts.channels import Channel, read_channels
 from lineside.dashboard.config import Address, DashboardConfig, DeviceTls, RefusedConfiguration, Tls
 from lineside.dashboard.database.connection import Database, RefusedDatabase, read_url
 from lineside.dashboard.database.migrate import migrate
@@ -59,6 +60,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="The fleet's authority, which signed the devices' certificates, PEM."),
         click.option("--bundles", type=click.Path(path_type=Path), metavar="FOLDER",
                      help="Where uploaded engine bundles are kept. Default: beside the state of this user."),
+        click.option("--alerts", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Where alerts are told: mail and webhooks, TOML (docs/dashboard.md)."),
         click.option("--listen", default="127.0.0.1:8088", show_default=True, metavar="HOST:PORT",
                      help="Where browsers come in; without TLS on this machine only."),
         click.option("--tls-certificate", type=click.Path(path_type=Path), metavar="FILE",
@@ -88,6 +91,7 @@ def _config(told: dict[str, Any]) -> DashboardConfig:
         tls=Tls(certificate, key) if certificate is not None else None,
         device_tls=_device_tls(told),
         bundles=told["bundles"] or default_bundles(),
+        alert_channels=told["alerts"],
         proxied_as=told["proxied_as"],
         workers=told["workers"],
         timezone=ZoneInfo(told["timezone"]) if told["timezone"] else None,
@@ -162,12 +166,20 @@ def follow(opened: tuple[DashboardConfig, Database]) -> None:
     stopping = threading.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
         signal.signal(which, lambda *_: stopping.set())
-    Owner(database, config).run(stopping)
+    Owner(database, config, channels=_channels(config)).run(stopping)
+
+
+def _channels(config: DashboardConfig) -> tuple[Channel, ...]:
+    """Where alerts are told; a file that cannot be ends the command with the reason."""
+    try:
+        return read_channels(config.alert_channels) if config.alert_channels is not None else ()
+    except RefusedConfiguration as error:
+        _refuse(str(error))
 
 
 def _serve(config: DashboardConfig, database: Database, link_to: Path | None, words: list[str]) -> None:
-    scheme = "https" if config.tls is not None else "http"
-    url = f"https://{config.proxied_as}/" if config.proxied_as else f"{scheme}://{config.listen}/"
+    url = config.url
+    _channels(config)
     if link_to is not None:
         if not config.listen.is_loopback or config.proxied_as:
             _refuse("--sign-in-link-to is for a demonstration on this machine: listen on 127.0.0.1")
@@ -202,7 +214,17 @@ def _words(told: dict[str, Any]) -> list[str]:
     words = [word for device in told["devices"] for word in ("--device", device)]
     told = {**told, "database": told["database"] or default_database(), "mqtt": told["broker"]}
     of_devices = ("device_key", "device_certificate", "device_authority", "bundles")
-    names = ("mqtt", "database", "listen", "tls_certificate", "tls_key", "proxied_as", "workers", "timezone")
+    names = (
+        "mqtt",
+        "database",
+        "listen",
+        "tls_certificate",
+        "tls_key",
+        "proxied_as",
+        "workers",
+        "timezone",
+        "alerts",
+    )
     for name in (*of_devices, *names):
         if told[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(told[name])]

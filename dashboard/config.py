@@ -104,6 +104,7 @@ class DashboardConfig:
         listen: where browsers come in. Without TLS or a proxy: loopback only.
         tls: the certificate to serve by itself.
         proxied_as: the name under which a proxy with TLS, on this machine, shows the dashboard.
+        alert_channels: the file that names where alerts are told. None: on the page alone.
         workers: processes that draw pages.
         timezone: zone of the times on screen and of shifts; None takes the machine's own.
         shifts: name and local time of the beginning of each shift.
@@ -120,6 +121,7 @@ class DashboardConfig:
     listen: Address = Address("127.0.0.1", 8088)
     tls: Tls | None = None
     proxied_as: str | None = None
+    alert_channels: Path | None = None
     workers: int = 2
     timezone: tzinfo | None = None
     shifts: tuple[tuple[str, str], ...] = (("early", "06:00"), ("late", "14:00"), ("night", "22:00"))
@@ -144,6 +146,13 @@ class DashboardConfig:
                 "a proxy that does TLS (--proxied-as NAME); or come in through an SSH tunnel "
                 f"(ssh -L {self.listen.port}:127.0.0.1:{self.listen.port} THIS-MACHINE)."
             )
+
+    @property
+    def url(self) -> str:
+        """Where browsers find it, with a slash at the end."""
+        if self.proxied_as is not None:
+            return f"https://{self.proxied_as}/"
+        return f"{'https' if self.tls is not None else 'http'}://{self.listen}/"
 
     @property
     def is_secure(self) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from lineside.dashboard.alerts.channels import Channel as AlertChannel
+from lineside.dashboard.alerts.run import Alerts
 from lineside.dashboard.clock import utc_now
 from lineside.dashboard.config import DashboardConfig
 from lineside.dashboard.database.connection import Database
@@ -35,9 +37,15 @@ class Owner:
     """Waits for the lease, follows while it has it. `run` returns when `stopping` is set."""
 
     def __init__(
-        self, database: Database, config: DashboardConfig, *, now: Callable[[], datetime] = utc_now
+        self,
+        database: Database,
+        config: DashboardConfig,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        channels: Sequence[AlertChannel] = (),
     ) -> None:
-        self._database, self._config, self._now = database, config, now
+        """`channels`: where alerts are told."""
+        self._database, self._config, self._now, self._channels = database, config, now, channels
         self._tenure = Tenure(database, "follow", now)
 
     def run(self, stopping: threading.Event) -> None:
@@ -47,7 +55,7 @@ class Owner:
             if self._holds():
                 log.info("following", holder=self._tenure.holder)
                 said = False
-                with Following(self._database, self._config, self._now) as following:
+                with Following(self._database, self._config, self._now, self._channels) as following:
                     self._follow(following, stopping)
             elif not said:
                 log.info("another process follows; waiting")
@@ -84,7 +92,13 @@ class Owner:
 class Following:
     """The writer, the probes, the listener on the broker, and a follower for each device."""
 
-    def __init__(self, database: Database, config: DashboardConfig, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        config: DashboardConfig,
+        now: Callable[[], datetime],
+        channels: Sequence[AlertChannel] = (),
+    ) -> None:
         self._config, self._now = config, now
         self.roster = Roster(database)
         self._database = database
@@ -92,6 +106,7 @@ class Following:
         self.writer = Writer(database, self._ledger)
         self._rollouts = Runner(database, config, now)
         self._labels = Sender(database, self._channel_of, now)
+        self._alerts = Alerts(database, config, channels, now)
         self.probes = Probes(self.writer.board, config.probe_every, now)
         self._stack = ExitStack()
         self._followed: dict[int, tuple[Listed, Channel, Follower]] = {}
@@ -108,6 +123,8 @@ class Following:
         self._stack.callback(self._labels.stop)
         self._rollouts.start()
         self._stack.callback(self._rollouts.stop)
+        self._alerts.start()
+        self._stack.callback(self._alerts.stop)
         if self._config.broker is not None:
             births = Births(self._config.broker, self.roster)
             births.start()

@@ -9,6 +9,7 @@ import hmac
 import importlib.util
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ from lineside.dashboard.database.alerting_tables import AlertDelivery
 from lineside.dashboard.database.connection import Database
 from lineside.dashboard.database.fleet_tables import Device, Station
 from lineside.dashboard.database.steering_tables import Alert
+from lineside.dashboard.ingest.owner import Owner
 from lineside.dashboard.reading.views import Contact
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
@@ -602,3 +604,35 @@ def test_a_channel_that_cannot_be_is_refused_with_its_place(
         read_channels(file)
     assert str(file) in str(refused.value)
     assert SECRET.decode() not in str(refused.value)
+
+
+def test_the_process_that_follows_tells_of_a_device_that_is_not_ready(
+    sqlite_files: Any,
+    device: Any,
+    wait_until: Callable[..., None],
+    started: Callable[..., Any],
+    secret: Path,
+) -> None:
+    server = started(receivers.webhook())
+    database = Database(sqlite_files.migrated())
+    at_once = {kind: Rule(kind, rule.severity, rule.limit, 0) for kind, rule in DEFAULTS.items()}
+    with database.writing() as session:
+        write_plan(session, Plan(at_once), NOON)
+    device.stations["st1"].ready = False
+    config = DashboardConfig(
+        devices=(Address("127.0.0.1", device.port),), timezone=UTC, silent_after_s=20.0, probe_every_s=0.2
+    )
+    channel = Channel("andon", Webhook(f"http://127.0.0.1:{server.port}/", secret))
+    stopping = threading.Event()
+    owner = Owner(database, config, channels=(channel,))
+    thread = threading.Thread(target=owner.run, args=(stopping,))
+    thread.start()
+    try:
+        wait_until(lambda: bool(server.heard.messages), "the andon heard of it")
+    finally:
+        stopping.set()
+        thread.join()
+        database.close()
+    told = json.loads(server.heard.messages[0][2])
+    assert (told["rule"], told["subject"]) == ("not_ready", "st1 · edge-07")
+    assert [t.name for t in threading.enumerate() if t.name.startswith("alerts")] == []
