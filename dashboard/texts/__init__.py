@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lineside.dashboard.texts import alerts, fleet, manage, people, reviews, station, trace
+from lineside.dashboard.texts import alerts, fleet, manage, people, quality, reviews, station, trace
 
 DEFAULT_LANGUAGE = "en"
 PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (
@@ -16,6 +16,7 @@ PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (
     fleet.WORDS,
     manage.WORDS,
     people.WORDS,
+    quality.WORDS,
     reviews.WORDS,
     trace.WORDS,
 )
