@@ -13,13 +13,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from lineside.dashboard import backup as backups
 from lineside.dashboard import logs, processes
 from lineside.dashboard.alerts.channels import Channel, read_channels
+from lineside.dashboard.backup import RefusedBackup, back_up
+from lineside.dashboard.clock import utc_now
 from lineside.dashboard.config import Address, DashboardConfig, DeviceTls, RefusedConfiguration, Tls
 from lineside.dashboard.database.connection import Database, RefusedDatabase, read_url
 from lineside.dashboard.database.migrate import migrate
 from lineside.dashboard.ingest.owner import Owner
-from lineside.dashboard.people import accounts
+from lineside.dashboard.people import accounts, audit
 from lineside.dashboard.people.commands import user, write_link
 from lineside.dashboard.serve import DashboardServer
 from lineside.dashboard.simulator.__main__ import main as simulate
@@ -167,6 +170,36 @@ def follow(opened: tuple[DashboardConfig, Database]) -> None:
     for which in (signal.SIGTERM, signal.SIGINT):
         signal.signal(which, lambda *_: stopping.set())
     Owner(database, config, channels=_channels(config)).run(stopping)
+
+
+@dashboard.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def backup(opened: tuple[DashboardConfig, Database], file: Path) -> None:
+    """Write the whole database into FILE while everything goes on."""
+    try:
+        counts = back_up(opened[1], file, utc_now())
+    except RefusedBackup as error:
+        _refuse(str(error))
+    click.echo(f"{file}: {sum(counts.values())} rows, {counts['results']} of them results")
+    click.echo("Not in it: keys, certificates, the fleet's authority, secrets of channels. Copy them apart.")
+
+
+@dashboard.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def restore(opened: tuple[DashboardConfig, Database], file: Path) -> None:
+    """Fill the new, empty --database with the backup FILE, also one of the other kind."""
+    try:
+        counts = backups.restore(opened[1], file)
+    except RefusedBackup as error:
+        _refuse(str(error))
+    with opened[1].reading() as session:
+        check = audit.verify(session)
+    click.echo(f"{sum(counts.values())} rows restored; everybody has to sign in again")
+    if check.broken_at is not None:
+        _refuse(f"the audit in it is broken at row {check.broken_at}: it was so when the backup was made")
+    click.echo(f"the audit is whole: {check.rows} rows")
 
 
 def _channels(config: DashboardConfig) -> tuple[Channel, ...]:
