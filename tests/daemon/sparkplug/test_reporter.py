@@ -148,6 +148,20 @@ def test_only_connect_packets_count_not_knocking_at_a_closed_door(broker, relay_
     assert seen.messages("NBIRTH")[0].metrics["bdSeq"].value == 0
 
 
+def test_after_255_births_are_counted_from_0_again(broker, relay_to, host, join, born, until):
+    seen = host(broker.port)
+    relay = relay_to(broker.port)
+    reporter = join(relay.port)
+    born(seen)
+    reporter._link.connect_packets = 255  # as after so many connections
+    for deaths in (1, 2):
+        relay.cut()
+        until(lambda wanted=deaths: len(seen.messages("NDEATH")) == wanted)
+        relay.mend()
+        until(lambda wanted=deaths + 1: len(seen.messages("NBIRTH")) == wanted)
+    assert [each.metrics["bdSeq"].value for each in seen.messages("NBIRTH")] == [0, 255, 0]
+
+
 def test_a_planned_stop_says_so_and_has_the_will_spoken(broker, host, join, born, until):
     seen = host(broker.port)
     reporter = join(broker.port)
@@ -169,6 +183,7 @@ def test_an_old_broker_is_served_as_well(broker, host, join, born, line, until):
     until(lambda: len(seen.results(historical=False)) == 2)
     reporter.close()
     until(lambda: seen.messages("NDEATH"))
+    assert " as lineside-box7-sparkplug (p2, c1, " in broker.log()  # MQTT 3.1.1, a clean session
     assert len(seen.messages("NDEATH")) == 1  # there, a goodbye has no will spoken: our own word must do
 
 
