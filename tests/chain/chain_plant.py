@@ -108,13 +108,14 @@ class Plant:
         finally:
             self._daemon.send_signal(signal.SIGCONT)
 
-    def start_daemon(self) -> None:
+    def start_daemon(self, environment: Mapping[str, str] | None = None) -> None:
         command = "from lineside.daemon.cli import main; main()"
         with (self.folder / "daemon.log").open("ab") as log:
             self._daemon = subprocess.Popen(
                 [sys.executable, "-c", command, "daemon", "--config", str(self.settings)],
                 stdout=log,
                 stderr=log,
+                env=environment,
             )
 
     def kill_daemon(self) -> None:

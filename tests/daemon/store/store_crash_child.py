@@ -27,6 +27,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import alembic.command
 import alembic.config
 import alembic.script
+import structlog
 from store_samples import Samples, picture
 
 from lineside.daemon.clock import SystemClock
@@ -41,6 +42,8 @@ _PRELOADED = (
     alembic.script,
 )  # so that a first start is killed in its migration too
 QUOTA_BYTES = 400_000
+# What it promises goes to standard output, alone.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def say(*words: object) -> None:
