@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
 from lineside.dashboard.database.fleet_tables import Device, Station
@@ -186,13 +186,18 @@ def _today(session: Session, midnight: datetime) -> dict[int, Counts]:
 
 
 def _waiting(session: Session) -> dict[int, tuple[int, datetime]]:
-    """How many results of a station wait for a person, and since when: over the index of those alone."""
-    found = session.execute(
-        select(Result.station_id, func.count(), func.min(Result.received_at))
-        .where(Result.review == "waiting")
-        .group_by(Result.station_id)
+    """How many results of a station wait for a person, as counted when they came and went, and since when."""
+    # Said as the index says it, and one step into it for each station: the number waiting does not matter.
+    waits = Result.review == literal("waiting", literal_execute=True)
+    oldest = (
+        select(Result.received_at)
+        .where(Result.station_id == Station.id, waits)
+        .order_by(Result.id)
+        .limit(1)
+        .scalar_subquery()
     )
-    return {station: (n, oldest) for station, n, oldest in found}
+    found = session.execute(select(Station.id, Station.waiting, oldest).where(Station.waiting > 0))
+    return {station: (n, since) for station, n, since in found if since is not None}
 
 
 def _usual(
