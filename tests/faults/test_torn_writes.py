@@ -1,6 +1,6 @@
 """A process that dies inside a write leaves a beginning of it: the store opens to the last whole commit.
 
-`LINESIDE_TORN_WRITES` sets how many times (16 when it is not set).
+`LINESIDE_TORN_WRITES` sets how many times (8 when it is not set).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pytest
 from failing_disk import FailingDisk
 from test_kill import Promises, check
 
-TIMES = int(os.environ.get("LINESIDE_TORN_WRITES", "16"))
-LIVES_A_FOLDER = 8
+TIMES = int(os.environ.get("LINESIDE_TORN_WRITES", "8"))
+LIVES_A_FOLDER = 4
 MOST_WRITES = 250
 """A life writes about three times a part; the first forty or so create the database."""
 
