@@ -21,6 +21,7 @@ from lineside.dashboard.clock import utc_now
 from lineside.dashboard.config import Address, DashboardConfig, DeviceTls, RefusedConfiguration, Tls
 from lineside.dashboard.database.connection import Database, RefusedDatabase, read_url
 from lineside.dashboard.database.migrate import migrate
+from lineside.dashboard.enrolment.commands import enrolment
 from lineside.dashboard.ingest.owner import Owner
 from lineside.dashboard.people import accounts, audit
 from lineside.dashboard.people.commands import user, write_link
@@ -150,6 +151,7 @@ def dashboard(context: click.Context, /, sign_in_link_to: Path | None, **told: A
 
 dashboard.add_command(user)
 dashboard.add_command(simulate)
+dashboard.add_command(enrolment)
 
 
 @dashboard.command()

@@ -54,6 +54,8 @@ def enroll(
         device = load_settings(config).device
         keys = DeviceKeys.under(device.data_dir, device.id)
         keys.ensure()
+        # Said before anything is asked for: what a person compares with what the fleet's server was shown.
+        click.echo(f"this device's key has the fingerprint {keys.fingerprint()}")
         if token_file is not None and url is not None:
             given = enrol(url, read_token(token_file.read(1024)), device.id, keys.request_text())
         else:

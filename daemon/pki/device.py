@@ -9,6 +9,7 @@ fleet.json      where the fleet's server is, for renewal
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,6 +77,15 @@ class DeviceKeys:
     def request_text(self) -> str:
         """A fresh certificate request for the key. Raises PkiError."""
         return self._request(files.read_key(self.key)).decode()
+
+    def fingerprint(self) -> str:
+        """sha256 of the public key in groups of four hex digits, for people to compare. Raises PkiError."""
+        public = files.read_key(self.key).public_key()
+        words = public.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        digits = hashlib.sha256(words).hexdigest()
+        return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
 
     def install(self, enrolment: Enrolment, url: str, now: datetime) -> datetime:
         """Takes what the fleet's server gave; gives the moment at which it ends.
