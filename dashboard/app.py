@@ -15,12 +15,15 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from lineside.dashboard import (
     audits,
+    drafts,
+    engines,
     errors,
     fleet,
     navigation,
     pictures,
     present,
     quality,
+    recipes,
     results,
     reviews,
     security,
@@ -42,7 +45,6 @@ from lineside.dashboard.current import (
 from lineside.dashboard.database.connection import Database
 from lineside.dashboard.devices.doors import Doors
 from lineside.dashboard.devices.recipes import RecipeCards
-from lineside.dashboard.enrolment import pages as enrolments
 from lineside.dashboard.live import LivePages
 from lineside.dashboard.people import guard
 from lineside.dashboard.reading.devices import DeviceBook
@@ -59,10 +61,12 @@ BLUEPRINTS = (
     reviews.blueprint,
     trace.blueprint,
     quality.blueprint,
+    recipes.blueprint,
+    drafts.blueprint,
+    engines.blueprint,
     alerts.blueprint,
     users.blueprint,
     audits.blueprint,
-    enrolments.blueprint,
     pictures.blueprint,
     sign_in.blueprint,
 )

@@ -24,11 +24,12 @@ ENTRIES = (
     Entry("reviews.index", "nav_review", Role.REVIEWER),
     Entry("trace.index", "nav_trace", Role.VIEWER),
     Entry("quality.index", "nav_quality", Role.VIEWER),
+    Entry("recipes.index", "nav_recipes", Role.VIEWER),
+    Entry("engines.index", "nav_engines", Role.VIEWER),
     Entry("alerts.index", "nav_alerts", Role.VIEWER),
 )
 MENU = (
     Entry("users.index", "nav_users", Role.ADMIN),
-    Entry("enrolments.index", "nav_enrolment", Role.ADMIN),
     Entry("audits.index", "nav_audit", Role.ENGINEER),
 )
 """Under the person's name: what is managed, by those whose role holds everywhere."""

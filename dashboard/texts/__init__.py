@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lineside.dashboard.texts import alerts, fleet, manage, people, quality, reviews, station, trace
+from lineside.dashboard.texts import alerts, fleet, manage, people, quality, reviews, station, steering, trace
 
 DEFAULT_LANGUAGE = "en"
 PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (
@@ -18,6 +18,7 @@ PAIRS: tuple[Mapping[str, tuple[str, str]], ...] = (
     people.WORDS,
     quality.WORDS,
     reviews.WORDS,
+    steering.WORDS,
     trace.WORDS,
 )
 """Files that give each key its English and its German side by side."""
