@@ -34,6 +34,7 @@ from lineside.dashboard.people.guard import must, person
 from lineside.dashboard.people.rights import Role, needs
 from lineside.dashboard.reading import queue
 from lineside.dashboard.reading.devices import place_of
+from lineside.dashboard.reading.spots import Spot
 
 blueprint = Blueprint("reviews", __name__)
 
@@ -84,15 +85,14 @@ def index() -> ResponseReturnValue:
 
 
 def _shown(
-    session: Session, shown: queue.Waiting, stations: dict[int, tuple[Device, str]], wish: queue.Wish
+    session: Session, shown: queue.Waiting, stations: dict[int, Spot], wish: queue.Wish
 ) -> dict[str, object]:
     result = shown.result
     row = session.get_one(ResultRow, shown.row)
     card = known_card(result.recipe)
     beside = golden.newest(session, result.recipe.name)
     example = None if beside else queue.last_ok(session, row.station_id, row.id)
-    device = stations[row.station_id][0]
-    engineer = person().may(Role.ENGINEER, place_of(device))
+    engineer = person().may(Role.ENGINEER, stations[row.station_id].place)
     return {
         "result": result,
         "row": row,
@@ -175,7 +175,9 @@ def keep_golden(result_id: str) -> ResponseReturnValue:
     """Keeps a settled part's picture as a golden part of its recipe."""
     with reading() as session:
         row, device = _row(session, result_id, Role.ENGINEER)
-        found = queue.one(session, {row.station_id: (device, "")}, result_id)
+        found = queue.one(
+            session, {row.station_id: Spot(row.station_id, "", device.device, place_of(device))}, result_id
+        )
         said = [r for r in queue.readings(session, row.id) if not r.undone]
     if found is None or row.review != "done" or not said or said[-1].decision not in ("OK", "NOT_OK"):
         return _on("golden_not_settled")

@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from lineside.dashboard.database.fleet_tables import Device, Station
 from lineside.dashboard.database.quality_tables import (
     LotVerdicts,
     ReviewedParts,
@@ -29,14 +28,17 @@ from lineside.dashboard.database.result_tables import (
 )
 from lineside.dashboard.devices.values import Counts
 from lineside.dashboard.people.rights import Person
-from lineside.dashboard.reading.devices import counts_of, place_of
+from lineside.dashboard.reading.devices import counts_of
 from lineside.dashboard.reading.estimates import Escapes, Stratum, escapes
+from lineside.dashboard.reading.spots import spots
 from lineside.dashboard.reading.statistics import Bar, pareto
 
 HOURS_UP_TO = timedelta(days=2)
 """Periods drawn by the hour; longer ones by the shift."""
 LONGEST = timedelta(days=366)
 MOST_LOTS = 200
+MOST_ROWS = 200
+"""Stations listed by name; of more, those with the greatest share of NG."""
 BY = ("shift", "station", "line", "lot")
 
 
@@ -82,6 +84,7 @@ class Quality:
     hourly: bool
     defects: tuple[Bar, ...]
     rows: tuple[Row, ...]
+    rows_left_out: int
     escapes: Escapes
     cannot_tell: int
     reviewed_because: Mapping[str, int]
@@ -100,20 +103,16 @@ class Reader:
     ) -> None:
         self._session, self._scope, self._zone = session, scope, zone
         self._order = dict(shifts)
-        self._stations: dict[int, tuple[Device, str]] = {}
-        every = 0
-        for device, station, name in session.execute(
-            select(Device, Station.id, Station.station).join(Station, Station.device_id == Device.id)
-        ):
-            every += 1
-            if (
-                person.role_at(place_of(device)) is not None
-                and scope.line in ("", device.line)
-                and scope.device in ("", device.device)
-                and scope.station in ("", name)
-            ):
-                self._stations[station] = (device, name)
-        self._all = len(self._stations) == every
+        every = spots(session)
+        self._stations = {
+            spot.id: spot
+            for spot in every
+            if person.role_at(spot.place) is not None
+            and scope.line in ("", spot.line)
+            and scope.device in ("", spot.device)
+            and scope.station in ("", spot.station)
+        }
+        self._all = len(self._stations) == len(every)
 
     def read(self, by: str) -> Quality:
         """Everything, with the table by shift, station, line or lot."""
@@ -124,12 +123,14 @@ class Reader:
             moments = self._by_hour() if hourly else self._by_shift()
             counts = _sum(m.counts for m in moments)
         told, cannot, because = self._escapes(counts)
+        rows = self._rows(by)
         return Quality(
             counts=counts,
             moments=tuple(moments),
             hourly=hourly,
             defects=pareto(self._lot_defects() if self._scope.lot else self._defects()),
-            rows=tuple(self._rows(by)),
+            rows=tuple(rows[:MOST_ROWS]),
+            rows_left_out=max(0, len(rows) - MOST_ROWS),
             escapes=told,
             cannot_tell=cannot,
             reviewed_because=because,
@@ -326,8 +327,8 @@ class Reader:
         for station, verdict, n in found:
             if station not in self._stations:
                 continue
-            device, name = self._stations[station]
-            key: tuple[str, ...] = place_of(device) if lines else (*place_of(device), device.device, name)
+            spot = self._stations[station]
+            key: tuple[str, ...] = spot.place if lines else (*spot.place, spot.device, spot.station)
             sums[key][verdict] += int(n)
         rows = []
         for key, counted in sorted(sums.items()):
@@ -340,6 +341,8 @@ class Reader:
                 detail = " · ".join(word for word in (line, seen) if word)
                 told = {"device": seen, "station": station_name}
                 rows.append(Row(station_name, detail, counts_of(counted), told))
+        if len(rows) > MOST_ROWS:
+            rows.sort(key=lambda row: -row.counts.not_ok / row.counts.total)
         return rows
 
     def _lot_rows(self) -> list[Row]:

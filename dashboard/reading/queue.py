@@ -10,14 +10,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, exists, func, literal, select, text
 from sqlalchemy.orm import Session
 
-from lineside.dashboard.database.fleet_tables import Device, Station
+from lineside.dashboard.database.fleet_tables import Station
 from lineside.dashboard.database.people_tables import User
 from lineside.dashboard.database.quality_tables import ReviewSkip
 from lineside.dashboard.database.result_tables import OPEN_REVIEW, Result, ResultRecord, Review
 from lineside.dashboard.devices import values
 from lineside.dashboard.labels.settle import State
 from lineside.dashboard.people.rights import Person, Role
-from lineside.dashboard.reading.devices import place_of, read_record
+from lineside.dashboard.reading.devices import read_record
+from lineside.dashboard.reading.spots import Spot, spots
 
 KINDS = {"first": State.WAITING, "second": State.SECOND, "disputed": State.DISPUTED}
 SHOWS = ("", "NOT_DECIDABLE", "NOT_OK", "sample")
@@ -62,20 +63,15 @@ class Reading:
     refused: str
 
 
-def stations_for(session: Session, person: Person, role: Role, wish: Wish) -> dict[int, tuple[Device, str]]:
+def stations_for(session: Session, person: Person, role: Role, wish: Wish) -> dict[int, Spot]:
     """The stations where a person is at least `role`, of the wished line or name."""
-    found = {}
-    for device, station, name in session.execute(
-        select(Device, Station.id, Station.station).join(Station, Station.device_id == Device.id)
-    ):
-        if not person.may(role, place_of(device)):
-            continue
-        if wish.line and wish.line != device.line:
-            continue
-        if wish.station and wish.station != name:
-            continue
-        found[station] = (device, name)
-    return found
+    return {
+        spot.id: spot
+        for spot in spots(session)
+        if person.may(role, spot.place)
+        and wish.line in ("", spot.line)
+        and wish.station in ("", spot.station)
+    }
 
 
 def counts(session: Session, person: Person, stations: dict[int, Any]) -> dict[str, int]:
@@ -90,7 +86,7 @@ def counts(session: Session, person: Person, stations: dict[int, Any]) -> dict[s
 
 
 def ahead(
-    session: Session, person: Person, stations: dict[int, tuple[Device, str]], wish: Wish, most: int = AHEAD
+    session: Session, person: Person, stations: dict[int, Spot], wish: Wish, most: int = AHEAD
 ) -> list[Waiting]:
     """The next parts, oldest first; those this person skipped come last, the longest skipped first."""
     skipped = exists().where(ReviewSkip.result == Result.id, ReviewSkip.user_id == person.id)
@@ -107,7 +103,7 @@ def ahead(
     return [
         Waiting(
             row.id,
-            stations[row.station_id][0].device,
+            stations[row.station_id].device,
             read_record(record),
             row.review_because,
             row.received_at,
@@ -117,7 +113,7 @@ def ahead(
     ]
 
 
-def one(session: Session, stations: dict[int, tuple[Device, str]], result_id: str) -> Waiting | None:
+def one(session: Session, stations: dict[int, Spot], result_id: str) -> Waiting | None:
     """A part by its id, in the queue or not."""
     found = session.execute(
         select(Result, ResultRecord.inspection)
@@ -128,7 +124,7 @@ def one(session: Session, stations: dict[int, tuple[Device, str]], result_id: st
     if found is None or found[0].station_id not in stations:
         return None
     row, record = found
-    device = stations[row.station_id][0].device
+    device = stations[row.station_id].device
     return Waiting(row.id, device, read_record(record), row.review_because, row.received_at, False)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select, text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from lineside.dashboard.database.fleet_tables import Device, Station
 from lineside.dashboard.database.result_tables import (
@@ -25,7 +25,8 @@ from lineside.dashboard.database.result_tables import (
 )
 from lineside.dashboard.devices import values
 from lineside.dashboard.people.rights import Person
-from lineside.dashboard.reading.devices import place_of, read_record
+from lineside.dashboard.reading.devices import read_record
+from lineside.dashboard.reading.spots import spots
 
 PAGE = 50
 BATCH = 1000
@@ -162,21 +163,18 @@ def neighbours(session: Session, row: Result) -> tuple[str | None, str | None]:
 def _chosen(
     session: Session, person: Person, search: Search, now: datetime
 ) -> Select[*tuple[Any, ...]] | None:
-    device = aliased(Device, name="seen")
+    every = spots(session)
     stations = [
-        station
-        for seen, station, name in session.execute(
-            select(device, Station.id, Station.station).join(Station, Station.device_id == device.id)
-        )
-        if person.role_at(place_of(seen)) is not None
-        and search.device in ("", seen.device)
-        and search.station in ("", name)
+        spot.id
+        for spot in every
+        if person.role_at(spot.place) is not None
+        and search.device in ("", spot.device)
+        and search.station in ("", spot.station)
     ]
     if not stations:
         return None
     conditions: list[ColumnElement[bool]] = []
-    every = session.scalar(select(func.count()).select_from(Station)) or 0
-    if len(stations) < every:
+    if len(stations) < len(every):
         conditions.append(Result.station_id.in_(stations))
     if search.words:
         conditions.append(_named(session, search.words))

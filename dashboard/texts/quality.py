@@ -69,6 +69,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "quality_by_station_word": ("station", "Station"),
     "quality_by_line_word": ("line", "Linie"),
     "quality_by_lot_word": ("lot", "Los"),
+    "quality_rows_left_out": ("The greatest shares of NG first; {n} more are not listed.", "Größte NG-Anteile zuerst; {n} weitere sind nicht aufgeführt."),
     "quality_empty": ("Nothing was judged in this time", "In dieser Zeit wurde nichts beurteilt"),
     "quality_empty_hint": ("Choose another time, or all lines.", "Bitte andere Zeit wählen, oder alle Linien."),
     "quality_all": ("Show the last seven days", "Die letzten sieben Tage zeigen"),
