@@ -10,17 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import structlog
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from lineside.daemon.ports import NotReady, RunningAppliance, UnknownName
 from lineside.daemon.reporting.mqtt import Message, Received
 from lineside.daemon.reporting.payload import encode
+from lineside.daemon.reporting.replay import ReplayRunning, Span
 from lineside.daemon.reporting.topics import BadTopic, Topics
 from lineside.daemon.store.requests import RequestReused
 from lineside.daemon.values import TriggerKind
 
 REPLY = "lineside.reply/1"
 LARGEST_COMMAND = 64 * 1024
+MOST_REPLAYED = 100_000
 _log = structlog.get_logger(__name__)
 
 
@@ -58,6 +60,13 @@ class SelectRecipeCommand(_Command):
     recipe: Name
 
 
+class ReplayCommand(_Command):
+    """Send stored results once more, from this sequence on."""
+
+    from_sequence: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    limit: Annotated[int, Field(ge=1, le=MOST_REPLAYED)] = 1000
+
+
 class Refused(Exception):
     """A command that is not done; `code` is stable."""
 
@@ -67,15 +76,26 @@ class Refused(Exception):
 
 
 class Commands:
-    """Does what commands ask. Stateless; not for several threads at once."""
+    """Does what commands ask. Stateless; not for several threads at once.
 
-    def __init__(self, appliance: RunningAppliance, topics: Topics) -> None:
+    `replay` takes the first sequence and how many, and begins; None: there is no such command.
+    """
+
+    def __init__(
+        self,
+        appliance: RunningAppliance,
+        topics: Topics,
+        replay: Callable[[int, int], Span] | None = None,
+    ) -> None:
         self._appliance = appliance
         self._topics = topics
+        self._ask_replay = replay
         self._known: Mapping[str, Callable[[bytes], dict[str, object]]] = {
             "trigger": self._trigger,
             "select_recipe": self._select_recipe,
         }
+        if replay is not None:
+            self._known = {**self._known, "replay": self._replay}
 
     def answer(self, received: Received) -> Message | None:
         """Does the command and gives the answer; None when there is nobody to answer."""
@@ -91,6 +111,8 @@ class Commands:
             body |= {"ok": False, "error": {"code": "UNKNOWN_NAME", "message": str(error)}}
         except RequestReused as error:
             body |= {"ok": False, "error": {"code": "REQUEST_ID_REUSED", "message": str(error)}}
+        except ReplayRunning as error:
+            body |= {"ok": False, "error": {"code": "REPLAY_RUNNING", "message": str(error)}}
         except NotReady as error:
             body |= {"ok": False, "error": {"code": "NOT_READY", "message": str(error)}}
         except Exception as error:  # noqa: BLE001 - the listener's edge: the sender must hear that it failed
@@ -144,6 +166,12 @@ class Commands:
         command = SelectRecipeCommand.model_validate_json(payload)
         ref = self._appliance.select_recipe(command.station, command.recipe)
         return {"recipe": {"name": ref.name, "version": ref.version, "hash": ref.hash}}
+
+    def _replay(self, payload: bytes) -> dict[str, object]:
+        command = ReplayCommand.model_validate_json(payload)
+        assert self._ask_replay is not None  # else it is not known
+        span = self._ask_replay(command.from_sequence, command.limit)
+        return {"replay": {"from_sequence": span.first, "to_sequence": span.last}}
 
     def _reply(self, name: str, received: Received, body: Mapping[str, object]) -> Message | None:
         try:

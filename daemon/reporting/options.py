@@ -52,6 +52,7 @@ class MqttOptions:
     the broker's session, and with it commands given meanwhile: 0, because a late trigger inspects the
     wrong part. `ack_timeout_s`: a broker that leaves a result unacknowledged for so long is left.
     `will_at_goodbye`: a planned stop, too, has the broker speak the will (MQTT 5), as Sparkplug demands.
+    `replay_per_s`: results a second of a replay that was asked for.
     `rpc_address`: told in the status, so that a dashboard finds the device.
     """
 
@@ -65,6 +66,7 @@ class MqttOptions:
     connect_timeout_s: float = 5.0
     ack_timeout_s: float = 30.0
     metrics_every_s: float = 10.0
+    replay_per_s: float = 50.0
     backoff: Backoff = field(default_factory=Backoff)
     rpc_address: str | None = None
 

@@ -1,7 +1,7 @@
 """Reporting over MQTT, put together: the link, the drain, the states, and the commands.
 
-Threads, all started in `open` and ended in `close`: `mqtt-link`, `mqtt-drain`, `mqtt-states`,
-`mqtt-commands`, and paho's own for each session.
+Threads, all started in `open` and ended in `close`: `mqtt-link`, `mqtt-drain`, `mqtt-replay`,
+`mqtt-states`, `mqtt-commands`, and paho's own for each session.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -23,6 +24,7 @@ from lineside.daemon.reporting.drain import Drain, Outbox
 from lineside.daemon.reporting.link import Link, LinkState
 from lineside.daemon.reporting.mqtt import Message, Received, Session, SessionLost
 from lineside.daemon.reporting.options import MqttOptions
+from lineside.daemon.reporting.replay import Records, Replay
 from lineside.daemon.reporting.topics import Topics
 
 STATES_EVERY_S = 1.0
@@ -32,13 +34,17 @@ FAREWELL_S = 3.0
 _log = structlog.get_logger(__name__)
 
 
+class StoredOutbox(Outbox, Records, Protocol):
+    """What reporting needs of the store."""
+
+
 class MqttReporter:
     """Reports an appliance and its outbox. `spread`: numbers from 0 to 1, for waiting times."""
 
     def __init__(
         self,
         appliance: RunningAppliance,
-        outbox: Outbox,
+        outbox: StoredOutbox,
         topics: Topics,
         clock: Clock,
         options: MqttOptions,
@@ -49,7 +55,6 @@ class MqttReporter:
         self._clock = clock
         self._options = options
         self._stop = threading.Event()
-        self._commands = Commands(appliance, topics)
         self._waiting: queue.Queue[tuple[Session, Received]] = queue.Queue(MOST_COMMANDS)
         self._alerts: deque[Message] = deque(maxlen=MOST_ALERTS)
         self._link = Link(options, will=self._will, greet=self._greet, on_message=self._take, spread=spread)
@@ -62,6 +67,14 @@ class MqttReporter:
             spread=spread,
             on_refusal=lambda message: self.alert("MQTT_REFUSED", message),
         )
+        self._replay = Replay(
+            self._link,
+            outbox,
+            lambda result: payload.verdict(topics, result),
+            per_s=options.replay_per_s,
+            ack_timeout_s=options.ack_timeout_s,
+        )
+        self._commands = Commands(appliance, topics, self._replay.ask)
         self._threads = (
             threading.Thread(target=self._report_states, name="mqtt-states", daemon=True),
             threading.Thread(target=self._do_commands, name="mqtt-commands", daemon=True),
@@ -71,14 +84,17 @@ class MqttReporter:
         """Starts; returns at once, whether or not there is a broker."""
         self._link.open()
         self._drain.open()
+        self._replay.open()
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
         """Lets what is in flight arrive, says `offline`, and goes. What is left is in the outbox."""
         self._stop.set()
+        self._replay.halt()
         self._drain.close()
         self._link.close(self._farewell)  # before the joins: who waits for a stuck broker is let go
+        self._replay.close()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -107,6 +123,7 @@ class MqttReporter:
             "acknowledged": counted.acknowledged,
             "refused": counted.refused,
             "lost_sessions": counted.lost_sessions,
+            "replayed": self._replay.replayed,
         }
 
     # What the link asks for.
