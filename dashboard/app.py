@@ -45,6 +45,7 @@ from lineside.dashboard.current import (
 from lineside.dashboard.database.connection import Database
 from lineside.dashboard.devices.doors import Doors
 from lineside.dashboard.devices.recipes import RecipeCards
+from lineside.dashboard.enrolment import pages as enrolments
 from lineside.dashboard.live import LivePages
 from lineside.dashboard.people import guard
 from lineside.dashboard.reading.devices import DeviceBook
@@ -67,6 +68,7 @@ BLUEPRINTS = (
     alerts.blueprint,
     users.blueprint,
     audits.blueprint,
+    enrolments.blueprint,
     pictures.blueprint,
     sign_in.blueprint,
 )

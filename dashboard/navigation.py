@@ -30,6 +30,7 @@ ENTRIES = (
 )
 MENU = (
     Entry("users.index", "nav_users", Role.ADMIN),
+    Entry("enrolments.index", "nav_enrolment", Role.ADMIN),
     Entry("audits.index", "nav_audit", Role.ENGINEER),
 )
 """Under the person's name: what is managed, by those whose role holds everywhere."""
