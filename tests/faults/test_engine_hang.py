@@ -1,4 +1,4 @@
-"""An engine process that is stopped in the middle of a line is replaced by the real daemon, and costs no part.
+"""An engine process that is stopped in the middle of a line is replaced by the real daemon.
 
 Runs only with `LINESIDE_FAULTS=all`: a hang is known as one only after the engine's own patience.
 """

@@ -1,4 +1,4 @@
-"""Three days without a network, on a clock that steps: every part is judged, kept in order, and goes out in order.
+"""Three days without a network, on a clock that steps: each part is judged, kept, and goes out in order.
 
 Time is simulated, the store is real. `LINESIDE_OFFLINE_PARTS` sets how many parts the 72 hours have (400
 when it is not set; 25,920 is one every ten seconds).
