@@ -27,6 +27,7 @@ from lineside.dashboard import (
     results,
     reviews,
     security,
+    settings,
     sign_in,
     trace,
     users,
@@ -69,6 +70,7 @@ BLUEPRINTS = (
     users.blueprint,
     audits.blueprint,
     enrolments.blueprint,
+    settings.blueprint,
     pictures.blueprint,
     sign_in.blueprint,
 )

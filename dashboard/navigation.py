@@ -32,6 +32,7 @@ MENU = (
     Entry("users.index", "nav_users", Role.ADMIN),
     Entry("enrolments.index", "nav_enrolment", Role.ADMIN),
     Entry("audits.index", "nav_audit", Role.ENGINEER),
+    Entry("settings.index", "nav_settings", Role.ADMIN),
 )
 """Under the person's name: what is managed, by those whose role holds everywhere."""
 

@@ -11,9 +11,9 @@ from flask import Blueprint, Response, render_template, request
 from lineside.dashboard import charts
 from lineside.dashboard.current import reading, surroundings
 from lineside.dashboard.exports import cell
-from lineside.dashboard.ingest.shifts import ShiftPlan
 from lineside.dashboard.people.guard import person
 from lineside.dashboard.people.rights import Role, needs
+from lineside.dashboard.plant import read_plant
 from lineside.dashboard.present import wilson
 from lineside.dashboard.reading.quality import BY, LONGEST, Quality, Reader, Scope
 from lineside.dashboard.reading.statistics import Subgroup, p_chart
@@ -103,7 +103,8 @@ def report_csv() -> Response:
 def _read(scope: Scope, by: str) -> Quality:
     config = surroundings().config
     with reading() as session:
-        return Reader(session, person(), scope, config.shifts, config.timezone).read(by)
+        shifts = read_plant(session, config).shifts
+        return Reader(session, person(), scope, shifts, config.timezone).read(by)
 
 
 def _scope() -> Scope:
@@ -128,7 +129,8 @@ def _report_scope() -> Scope:
 
 def _shift_now() -> str:
     config = surroundings().config
-    return ShiftPlan.read(config.shifts, config.timezone).shift_of(surroundings().now())
+    with reading() as session:
+        return read_plant(session, config).plan(config.timezone).shift_of(surroundings().now())
 
 
 def _date(words: str) -> date | None:

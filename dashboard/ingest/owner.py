@@ -18,6 +18,7 @@ from lineside.dashboard.database.connection import Database
 from lineside.dashboard.devices.channel import Channel
 from lineside.dashboard.ingest.births import Births
 from lineside.dashboard.ingest.follow import Follower
+from lineside.dashboard.ingest.keeping import Keeping
 from lineside.dashboard.ingest.lease import RENEW_S, Tenure
 from lineside.dashboard.ingest.ledger import Ledger
 from lineside.dashboard.ingest.probe import Probes
@@ -26,6 +27,7 @@ from lineside.dashboard.ingest.shifts import ShiftPlan
 from lineside.dashboard.ingest.writer import Writer
 from lineside.dashboard.labels.policy import read_policy
 from lineside.dashboard.labels.send import Sender
+from lineside.dashboard.plant import read_plant
 from lineside.dashboard.rollouts.runner import Runner
 
 LOOK_EVERY_S = 1.0
@@ -107,6 +109,7 @@ class Following:
         self._rollouts = Runner(database, config, now)
         self._labels = Sender(database, self._channel_of, now)
         self._alerts = Alerts(database, config, channels, now)
+        self._keeping = Keeping(database, config, now)
         self.probes = Probes(self.writer.board, config.probe_every, now)
         self._stack = ExitStack()
         self._followed: dict[int, tuple[Listed, Channel, Follower]] = {}
@@ -125,6 +128,8 @@ class Following:
         self._stack.callback(self._rollouts.stop)
         self._alerts.start()
         self._stack.callback(self._alerts.stop)
+        self._keeping.start()
+        self._stack.callback(self._keeping.stop)
         if self._config.broker is not None:
             births = Births(self._config.broker, self.roster)
             births.start()
@@ -138,6 +143,7 @@ class Following:
         """Begins to follow what is new, and lets go of what is gone or elsewhere."""
         with self._database.reading() as session:
             self._ledger.sample = read_policy(session, self._config.sample_ok).sample_ok
+            self._ledger.shifts = read_plant(session, self._config).plan(self._config.timezone)
         wanted = {listed.device_id: listed for listed in self.roster.to_follow(self._config.devices)}
         for row, (listed, channel, follower) in list(self._followed.items()):
             if wanted.get(row) != listed:

@@ -106,4 +106,22 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "tokens_out": ("Tokens not used yet", "Noch nicht benutzte Codes"),
     "token_made_by": ("Made by", "Von"),
     "token_ends": ("Until", "Bis"),
+    "settings_title": ("Settings", "Einstellungen"),
+    "settings_shifts": ("Shifts", "Schichten"),
+    "settings_shifts_hint": (
+        "When each begins, local time ({zone}). The last one runs over midnight. Results that are stored keep their shift.",
+        "Wann jede beginnt, Ortszeit ({zone}). Die letzte geht über Mitternacht. Gespeicherte Ergebnisse behalten ihre Schicht.",
+    ),
+    "settings_shift_name": ("Name of shift {n}", "Name der Schicht {n}"),
+    "settings_shift_begins": ("Beginning of shift {n}", "Beginn der Schicht {n}"),
+    "settings_shift_new": ("another shift", "weitere Schicht"),
+    "settings_keep": ("How long results are kept here", "Wie lange Ergebnisse hier bleiben"),
+    "settings_keep_days": ("Days (0: for ever)", "Tage (0: für immer)"),
+    "settings_keep_hint": (
+        "Counts stay, and so does every result that waits for people or that somebody has decided on.",
+        "Zählungen bleiben, ebenso jedes Ergebnis, das auf Menschen wartet oder über das jemand entschieden hat.",
+    ),
+    "settings_elsewhere": ("Set elsewhere", "Anderswo eingestellt"),
+    "settings_sample": ("OK parts sampled for review", "Stichprobe von OK-Teilen zum Prüfen"),
+    "settings_backup": ("Backup", "Sicherung"),
 }
