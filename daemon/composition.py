@@ -162,7 +162,7 @@ def running(
         alarms.tell(out)
         metrics_port = None
         if settings.metrics is not None:
-            measured = Measured(appliance, store, engine, tuple(units), out.json, latency)
+            measured = Measured(appliance, store, engine, tuple(units), out.json, latency, out.sparkplug)
             metrics = MetricsServer(
                 settings.metrics.listen, {name: partial(read, measured) for name, read in SUBJECTS.items()}
             )

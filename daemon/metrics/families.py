@@ -19,6 +19,7 @@ from lineside.daemon.metrics.latency import Latency
 from lineside.daemon.outputs.output import OutputState
 from lineside.daemon.reporting.link import LinkState
 from lineside.daemon.reporting.reporter import MqttReporter
+from lineside.daemon.sparkplug.reporter import SparkplugReporter
 from lineside.daemon.store.store import Store
 from lineside.daemon.unit import StationUnit
 from lineside.daemon.values import Verdict
@@ -36,6 +37,7 @@ class Measured:
     units: tuple[StationUnit, ...]
     reporter: MqttReporter | None
     latency: Latency
+    sparkplug: SparkplugReporter | None = None
 
 
 def device(measured: Measured) -> Iterator[Metric]:
@@ -165,11 +167,15 @@ def reporting(measured: Measured) -> Iterator[Metric]:
     """What waits for the plant, and the way to it. Empty where MQTT is off."""
     state, reporter = measured.appliance.device(), measured.reporter
     oldest = {} if state.outbox_oldest_age_s is None else {(): state.outbox_oldest_age_s}
+    sparkplug = measured.sparkplug
     connected = {} if reporter is None else {(): reporter.link_state is LinkState.CONNECTED}
+    joined = {} if sparkplug is None else {(): sparkplug.link_state is LinkState.CONNECTED}
     events = {} if reporter is None else reporter.counters()
+    events |= {} if sparkplug is None else sparkplug.counters()
     yield gauge("outbox_depth", "Results not yet acknowledged", dict(state.outbox_depth), "consumer")
     yield gauge("outbox_oldest_age_seconds", "Age of the oldest of them", oldest)
     yield gauge("mqtt_connected", "Whether there is a session with a broker", connected)
+    yield gauge("sparkplug_connected", "Whether there is a session for Sparkplug", joined)
     yield counter("mqtt_events", "What happened with brokers", events, "event")
 
 

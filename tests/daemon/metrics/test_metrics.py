@@ -53,7 +53,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                 "outputs": [{"id": "gate", "station": "st1", "kind": "file", "path": str(folder / "gate")}],
                 "grpc": {"listen": "127.0.0.1:0"},
                 "metrics": {"listen": "127.0.0.1:0"},
-                "mqtt": {"brokers": [{"host": "127.0.0.1", "port": away.getsockname()[1]}]},
+                "mqtt": {
+                    "brokers": [{"host": "127.0.0.1", "port": away.getsockname()[1]}],
+                    "sparkplug": {},
+                },
             }
         )
         with running(settings, SystemClock(), threading.Event()) as appliance:
@@ -111,7 +114,9 @@ def test_the_numbers_are_those_of_what_happened(served: dict[str, Metric]) -> No
     assert value(served, "lineside_parts_pending", station="st1") == 0
     assert value(served, "lineside_camera_frames_total", camera="hand") == 1
     assert value(served, "lineside_outbox_depth", consumer="mqtt") == 1
+    assert value(served, "lineside_outbox_depth", consumer="sparkplug") == 1
     assert value(served, "lineside_mqtt_connected") == 0
+    assert value(served, "lineside_sparkplug_connected") == 0
     assert value(served, "lineside_engine_ready") == 1
     assert value(served, "lineside_results_last_sequence") == 1
 
