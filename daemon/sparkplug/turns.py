@@ -120,7 +120,7 @@ class Turns:
             recipe = written.get(mapping.SELECT_RECIPE)
             if device is None:
                 rebirth = rebirth or written.get(REBIRTH) is True
-            elif isinstance(recipe, str):
+            elif isinstance(recipe, str) and device in {each.station for each in self._appliance.stations()}:
                 self._select(device, recipe)
         return rebirth
 

@@ -101,6 +101,7 @@ def test_what_is_no_command_does_nothing_and_ends_nothing(broker, host, join, bo
     for kind in ("NCMD/box7", "DCMD/box7/st1", "DCMD/box7/other"):
         seen.raw(kind, b"\xff\x00 no protobuf")
         seen.raw(kind, b"")
+    seen.raw("DCMD/box7/other", _select("cap"))  # no station of this name
     seen.command("st2", "Device Control/Recipe", "cap")
     until(lambda: appliance.selected == [("st2", "cap")])
 
