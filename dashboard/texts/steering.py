@@ -220,7 +220,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "rollout_at_failed": ("failed", "fehlgeschlagen"),
     "rollout_at_reverting": ("going back", "geht zurück"),
     "rollout_at_rolled_back": ("as before", "wie zuvor"),
+    "rollout_untouched": ("not touched", "nicht angefasst"),
     "rollout_away": ("away", "nicht da"),
+    "rollout_state": ("State", "Stand"),
+    "rollout_begun": ("Begun", "Begonnen"),
     "rollout_why": ("Why", "Warum"),
     "rollout_by": ("Begun by {name}", "Begonnen von {name}"),
     "rollout_gates": (

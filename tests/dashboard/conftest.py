@@ -68,6 +68,12 @@ def make() -> ModuleType:
 
 
 @pytest.fixture
+def beside() -> Callable[[str], ModuleType]:
+    """A plain module of this folder, by its name."""
+    return load_beside
+
+
+@pytest.fixture
 def simulated() -> ModuleType:
     """The module that plays a fleet with engines and recipes."""
     return load_beside("simulated_fleet")
