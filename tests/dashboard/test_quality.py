@@ -146,7 +146,15 @@ def client(filled: Database, client_of: Callable[..., FlaskClient]) -> FlaskClie
 
 def test_the_page_says_n_and_interval_and_has_the_numbers_behind_each_chart(client: FlaskClient) -> None:
     html = client.get("/quality?since=2026-02-28&until=2026-03-04").text
-    for words in ("90.00 %", "86.99–92.37", "n = 480", "not to be told yet", "is not an escape rate", "tray-check v8"):
+    said = (
+        "90.00 %",
+        "86.99–92.37",
+        "n = 480",
+        "not to be told yet",
+        "is not an escape rate",
+        "tray-check v8",
+    )
+    for words in said:
         assert words in html, words
     assert html.count('class="dot') == 11
     assert "<details>" in html
