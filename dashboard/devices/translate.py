@@ -115,6 +115,9 @@ def device(message: devices_pb2.Device) -> values.Device:
         else None,
         evidence_bytes=message.evidence_bytes,
         disk_free_bytes=message.disk_free_bytes or None,
+        certificate_until=_time(message.certificate, "not_after")
+        if message.HasField("certificate")
+        else None,
     )
 
 

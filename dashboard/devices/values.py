@@ -197,6 +197,7 @@ class Device:
     outbox_oldest_s: float | None = None
     evidence_bytes: int = 0
     disk_free_bytes: int | None = None
+    certificate_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ def _columns(state: State, device: values.Device) -> dict[str, Any]:
         "outbox_oldest_s": device.outbox_oldest_s,
         "evidence_bytes": device.evidence_bytes,
         "disk_free_bytes": device.disk_free_bytes,
+        "certificate_until": device.certificate_until,
         "heard_at": state.at,
         "trouble": "",
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside.dashboard.devices import translate, values
-from lineside.v1 import results_pb2, stations_pb2
+from lineside.v1 import devices_pb2, results_pb2, stations_pb2
 
 
 @given(st.integers(-(2**31), 2**31 - 1))
@@ -54,3 +56,10 @@ def test_times_beyond_a_calendar_are_none() -> None:
 def test_a_station_with_a_reason_against_it_is_not_ready() -> None:
     message = stations_pb2.Station(station="s", ready=True, not_ready_because=["camera cam1 is gone"])
     assert not translate.station(message).ready
+
+
+def test_a_certificates_end_is_told_and_a_device_without_one_says_nothing_of_it() -> None:
+    message = devices_pb2.Device(device="edge-07")
+    assert translate.device(message).certificate_until is None
+    message.certificate.not_after.FromDatetime(datetime(2026, 6, 1, tzinfo=UTC))
+    assert translate.device(message).certificate_until == datetime(2026, 6, 1, tzinfo=UTC)
