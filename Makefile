@@ -24,7 +24,7 @@ PYTEST_ARGS ?=
 on = $(filter-out 0 no false,$(1))
 DEMO_ARGS := $(if $(PARTS),--parts $(PARTS)) $(if $(SEED),--seed $(SEED)) $(if $(call on,$(HEADLESS)),--headless) $(ARGS)
 
-.PHONY: help demo test lint parity bench deb deb-test protos clean
+.PHONY: help demo test lint parity bench deb deb-test fuzz faults soak protos clean
 
 help: ## this list
 	@echo "make demo [PARTS=200] [SEED=7] [HEADLESS=1] [ARGS=...]"
@@ -63,6 +63,16 @@ fuzz: $(STAMPS)/test ## malformed recipes, calls, MQTT commands and bundles, EXA
 		tests/daemon/rpc/test_fuzz_calls.py tests/daemon/recipes/test_fuzz_recipes.py \
 		tests/daemon/reporting/test_commands.py::test_whatever_arrives_is_answered_or_nobodys \
 		tests/engines/test_bundle.py::test_a_cut_or_scratched_archive_is_refused_or_still_what_was_sealed
+
+faults: $(STAMPS)/test ## what docs/reliability.md promises, at length: kills, torn and refused writes, 72 h offline, a million triggers
+	@.ci/system-packages
+	LINESIDE_FAULTS=all LINESIDE_KILLS=1000 LINESIDE_TORN_WRITES=200 LINESIDE_OFFLINE_PARTS=25920 \
+		LINESIDE_TRIGGERS=1000000 $(BIN)/python -m pytest -q -s -p no:cacheprovider tests/daemon/store/test_kill.py \
+		tests/daemon/store/test_power_cut.py tests/faults
+
+soak: $(STAMPS)/test ## the real daemon for MINUTES=120: memory, open files, p99
+	@.ci/system-packages
+	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),120)
 
 protos: $(STAMPS)/runtime ## make the gRPC code anew
 	$(PACKAGE) . --no-deps
