@@ -37,7 +37,14 @@ blueprint = Blueprint("drafts", __name__)
 Checked = tuple[list[recipes_pb2.RecipeProblem], str, results_pb2.RecipeRef | None]
 STEPS = (*(n / 100 for n in range(50, 100)), 0.995, 0.999)
 LARGEST_TRIAL = 16 * 1024 * 1024
-SAID = ("draft_moved_on", "draft_own", "draft_unchecked", "draft_saved", "draft_has_problems")
+SAID = (
+    "draft_version_taken",
+    "draft_moved_on",
+    "draft_own",
+    "draft_unchecked",
+    "draft_saved",
+    "draft_has_problems",
+)
 
 
 @blueprint.post("/recipes/<recipe>/drafts")
@@ -113,7 +120,9 @@ def save(number: str) -> ResponseReturnValue:
             drafts.save(session, draft, form_of(text).recipe or draft.recipe, text, _revision(), who, now)
             if request.form.get("then") == "propose":
                 word = "draft_has_problems" if told else "" if by else "draft_unchecked"
-                if ref is not None:
+                if ref is not None and _taken(session, ref):
+                    word = "draft_version_taken"
+                elif ref is not None:
                     drafts.propose(session, draft, draft.revision, ref.hash, ref.version, who, now)
         except RefusedDraft as error:
             word = error.key
@@ -230,6 +239,19 @@ def _checked(text: str) -> Checked:
 def _ask(client: Client, device: Device, text: str) -> Checked:
     answer = client.call(client.recipes.ValidateRecipe, recipes_pb2.ValidateRecipeRequest(text=text))
     return list(answer.problems), device.device, answer.recipe if not answer.problems else None
+
+
+def _taken(session: Session, ref: results_pb2.RecipeRef) -> bool:
+    """Whether this version is known with another content: every device that has it would refuse this one."""
+    return (
+        session.scalar(
+            select(RecipeVersion.id)
+            .where(RecipeVersion.name == ref.recipe, RecipeVersion.version == ref.version)
+            .where(RecipeVersion.hash != ref.hash)
+            .limit(1)
+        )
+        is not None
+    )
 
 
 def _draft(session: Session, number: str) -> RecipeDraft:

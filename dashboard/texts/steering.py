@@ -55,6 +55,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Jemand hat es inzwischen geändert. Nichts geschah; bitte neu ansehen.",
     ),
     "draft_saved": ("Saved.", "Gesichert."),
+    "draft_version_taken": (
+        "Saved, not proposed: this version is known with another content. Raise `version`.",
+        "Gesichert, nicht vorgelegt: diese Version ist mit anderem Inhalt bekannt. `version` erhöhen.",
+    ),
     "draft_unchecked": (
         "Saved, not proposed: no device answers that could check it.",
         "Gesichert, nicht vorgelegt: kein Gerät antwortet, das prüfen könnte.",

@@ -127,6 +127,7 @@ def test_a_region_is_drawn_and_a_threshold_is_replayed_before_anything_is_active
         assert "min_confidence: 0.999" in page.input_value("#text")
         page.get_by_text("No problems").wait_for()
         assert faults(page) == []
+        page.fill("#text", page.input_value("#text").replace("version: 7", "version: 8"))
         page.get_by_role("button", name="Save and ask for approval").click()
         page.get_by_text("Who wrote any of it may not approve it").wait_for()
         page.goto(f"{url}/recipes/cap-check", wait_until="load")

@@ -18,6 +18,7 @@ from lineside.dashboard.app import create_app
 from lineside.dashboard.clock import utc_now
 from lineside.dashboard.config import Address, DashboardConfig
 from lineside.dashboard.database.connection import Database
+from lineside.dashboard.database.fleet_tables import Device
 from lineside.dashboard.database.people_tables import Audit
 from lineside.dashboard.database.result_tables import RecipeVersion, Result, Review
 from lineside.dashboard.database.rollout_tables import RecipeDraft
@@ -56,7 +57,8 @@ class Plant:
     def known(self) -> bool:
         with self.database.reading() as session:
             texts = session.scalars(select(RecipeVersion.text)).all()
-            return any(texts) and session.scalar(select(Result.id).limit(1)) is not None
+            live = all(d.heard_at and d.watch_heard_at for d in session.scalars(select(Device)))
+            return live and any(texts) and session.scalar(select(Result.id).limit(1)) is not None
 
     def draft(self) -> RecipeDraft:
         with self.database.reading() as session:
@@ -99,6 +101,9 @@ def test_a_recipe_goes_from_draft_to_station_and_back_with_four_eyes(
     page = f"/recipe-drafts/{draft.id}"
     text = draft.text.replace("version: 7", "version: 8").replace("0.9\n", "0.95\n")
 
+    same = {"revision": draft.revision, "text": text.replace("version: 8", "version: 7"), "then": "propose"}
+    assert "draft_version_taken" in post(ana, f"{page}/save", page, **same).headers["Location"]
+    draft = plant.draft()
     told = {"revision": draft.revision, "text": text, "then": "propose"}
     assert post(ana, f"{page}/save", page, **told).status_code == 303
     draft = plant.draft()
@@ -118,7 +123,14 @@ def test_a_recipe_goes_from_draft_to_station_and_back_with_four_eyes(
 
     back = post(ben, "/recipes/cap-check/roll-back", "/recipes/cap-check", at="sim-1/capper")
     assert (back.status_code, device.recipes.active) == (303, ("cap-check", 7))
-    steps = ["recipe.draft", "recipe.save", "recipe.propose", "recipe.approve", "recipe.activate"]
+    steps = [
+        "recipe.draft",
+        "recipe.save",
+        "recipe.save",
+        "recipe.propose",
+        "recipe.approve",
+        "recipe.activate",
+    ]
     assert [action for action in plant.actions() if action.startswith("recipe.")] == [
         *steps,
         "recipe.roll_back",
@@ -133,7 +145,7 @@ def test_whoever_saves_a_proposed_text_has_written_it_and_it_must_be_proposed_an
     page = f"/recipe-drafts/{draft.id}"
     post(ana, f"{page}/save", page, revision=draft.revision, text=draft.text, then="propose")
     stale = plant.draft().revision
-    post(ben, f"{page}/save", page, revision=stale, text=draft.text + "# mine too\n")
+    post(ben, f"{page}/save", page, revision=stale, text=draft.text.replace("version: 7", "version: 8"))
     assert plant.draft().state == "open"
     late = post(ana, f"{page}/save", page, revision=stale, text="lost?")
     assert "draft_moved_on" in late.headers["Location"]
