@@ -35,6 +35,7 @@ from lineside.daemon.recipe_book import RecipeBook
 from lineside.daemon.requests import Requests, digest_of
 from lineside.daemon.settings import DeviceSettings
 from lineside.daemon.store.store import Store
+from lineside.daemon.temperature import hottest_c
 from lineside.daemon.unit import StationUnit
 from lineside.daemon.values import Frame, Picture, RecipeRef, Result, TriggerKind
 from lineside.daemon.yamlfile import BadFile
@@ -100,6 +101,7 @@ class Appliance:
             outbox_oldest_age_s=max((age for age in ages if age is not None), default=None),
             evidence_bytes=self._store.counts().evidence_bytes,
             disk_free_bytes=shutil.disk_usage(Path(self._settings.data_dir)).free,
+            temperature_c=hottest_c(),
         )
 
     def cameras(self) -> Sequence[CameraState]:

@@ -68,6 +68,7 @@ class DeviceState:
     outbox_oldest_age_s: float | None
     evidence_bytes: int
     disk_free_bytes: int
+    temperature_c: float | None = None  # the hottest zone; None where the machine shows none
 
 
 class NotReady(Exception):

@@ -241,6 +241,7 @@ def device(state: DeviceState, now: datetime) -> devices_pb2.Device:
         outbox_oldest_age=duration(oldest) if oldest is not None else None,
         evidence_bytes=state.evidence_bytes,
         disk_free_bytes=state.disk_free_bytes,
+        temperature_celsius=state.temperature_c,
     )
 
 

@@ -115,10 +115,16 @@ def device(message: devices_pb2.Device) -> values.Device:
         else None,
         evidence_bytes=message.evidence_bytes,
         disk_free_bytes=message.disk_free_bytes or None,
-        certificate_until=_time(message.certificate, "not_after")
-        if message.HasField("certificate")
-        else None,
+        certificate_until=(
+            _time(message.certificate, "not_after") if message.HasField("certificate") else None
+        ),
+        temperature_c=_temperature(message),
     )
+
+
+def _temperature(message: devices_pb2.Device) -> float | None:
+    told = message.temperature_celsius
+    return told if message.HasField("temperature_celsius") and math.isfinite(told) else None
 
 
 def frame_age_s(message: cameras_pb2.GetFrameResponse) -> float | None:

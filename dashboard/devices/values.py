@@ -198,6 +198,7 @@ class Device:
     evidence_bytes: int = 0
     disk_free_bytes: int | None = None
     certificate_until: datetime | None = None
+    temperature_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ def _columns(state: State, device: values.Device) -> dict[str, Any]:
         "evidence_bytes": device.evidence_bytes,
         "disk_free_bytes": device.disk_free_bytes,
         "certificate_until": device.certificate_until,
+        "temperature_c": device.temperature_c,
         "heard_at": state.at,
         "trouble": "",
     }

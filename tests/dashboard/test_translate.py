@@ -58,6 +58,15 @@ def test_a_station_with_a_reason_against_it_is_not_ready() -> None:
     assert not translate.station(message).ready
 
 
+def test_a_temperature_that_is_none_is_not_told() -> None:
+    message = devices_pb2.Device()
+    assert translate.device(message).temperature_c is None
+    message.temperature_celsius = 0.0
+    assert translate.device(message).temperature_c == 0.0
+    message.temperature_celsius = float("nan")
+    assert translate.device(message).temperature_c is None
+
+
 def test_a_certificates_end_is_told_and_a_device_without_one_says_nothing_of_it() -> None:
     message = devices_pb2.Device(device="edge-07")
     assert translate.device(message).certificate_until is None

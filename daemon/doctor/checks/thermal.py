@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lineside.daemon.doctor.base import Finding, Level, Subject
+from lineside.daemon.temperature import celsius
 
 HOT_C, TOO_HOT_C = 85.0, 100.0
 """For zones that name no limits of their own."""
 MARGIN_C = 5.0
 """So close to its critical limit a device is about to switch itself off."""
-BELIEVABLE_C = (-40.0, 150.0)
 
 
 class ThermalCheck:
@@ -40,13 +40,13 @@ class ThermalCheck:
         yield Finding(self.name, level, message if level is not Level.OK else f"hottest: {message}", step)
 
     def _zone(self, folder: Path) -> tuple[Level, float, str] | None:
-        temperature = _celsius(folder / "temp")
+        temperature = celsius(folder / "temp")
         if temperature is None:
             return None  # a zone that is switched off answers with an error
         limits = {
             _text(kind): limit
             for kind in folder.glob("trip_point_*_type")
-            if (limit := _celsius(folder / kind.name.replace("_type", "_temp"))) is not None
+            if (limit := celsius(folder / kind.name.replace("_type", "_temp"))) is not None
         }
         passive = min((limits[kind] for kind in ("passive", "hot") if kind in limits), default=HOT_C)
         critical = limits.get("critical", TOO_HOT_C)
@@ -63,11 +63,3 @@ def _text(file: Path) -> str:
         return file.read_text().strip()
     except OSError:
         return ""
-
-
-def _celsius(file: Path) -> float | None:
-    try:
-        value = int(_text(file)) / 1000
-    except ValueError:
-        return None
-    return value if BELIEVABLE_C[0] <= value <= BELIEVABLE_C[1] else None
