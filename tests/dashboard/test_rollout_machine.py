@@ -176,6 +176,12 @@ def test_a_device_that_was_away_does_not_hold_up_the_others_and_catches_up() -> 
     assert played.boxes[1].slots["active"] == NEW
 
 
+def test_a_stopped_rollout_moves_nothing_whatever_its_devices_are_at() -> None:
+    members = [Member(n, n % 3, state) for n, state in enumerate(DeviceState)]
+    for state in (RolloutState.STOPPED, *machine.OVER):
+        assert machine.following(state, members) == (state, [])
+
+
 def test_a_canary_that_is_away_proves_nothing() -> None:
     played = Played([Box(0, ""), Box(1, "")])
     for _ in range(5):
