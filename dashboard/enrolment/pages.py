@@ -77,12 +77,14 @@ def decide(enrolment: int) -> ResponseReturnValue:
     return _page(done=True)
 
 
-@blueprint.get("/enrolment/<int:enrolment>/request.csr")
+@blueprint.get("/enrolment/<enrolment>/request.csr")
 @needs(Role.ADMIN, everywhere=True)
-def request_file(enrolment: int) -> Response:
+def request_file(enrolment: str) -> Response:
     """A device's certificate request, for whoever signs it elsewhere."""
+    if not (enrolment.isascii() and enrolment.isdigit() and len(enrolment) < 16):
+        abort(404)
     with reading() as session:
-        row = session.get(Enrolment, enrolment)
+        row = session.get(Enrolment, int(enrolment))
     if row is None or not row.request:
         abort(404)
     headers = {"Content-Disposition": f'attachment; filename="enrolment-{row.id}.csr"'}
