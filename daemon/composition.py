@@ -25,7 +25,8 @@ from lineside.daemon.cameras.runner import CameraRunner
 from lineside.daemon.cameras.slot import FrameSink
 from lineside.daemon.clock import Clock, boot_id
 from lineside.daemon.engine_seat import EngineRefused, EngineSeat, Question
-from lineside.daemon.engine_shelf import EngineShelf, ShelfRefused, Told
+from lineside.daemon.engine_shelf import EngineShelf, Told
+from lineside.daemon.engine_uploads import ShelfRefused
 from lineside.daemon.engine_worker.settings import WorkerSettings, WorkerState
 from lineside.daemon.engine_worker.shift import Patience
 from lineside.daemon.inspection.inspect import Inspector

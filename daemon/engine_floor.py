@@ -1,4 +1,4 @@
-"""Which version of an engine may not be gone below: an old bundle, however well signed, may hold a mended fault.
+"""Which version of an engine one may not go below: an old bundle, well signed, may hold a mended fault.
 
 The floor of a name is the highest version of it that ever judged here. Going back one step is a rollback and
 stays possible; installing anything older asks for it in so many words.

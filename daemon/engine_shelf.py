@@ -1,8 +1,8 @@
 """The engines installed on a device: uploads on their way, bundles by digest, and which of them judges.
 
-    engines/uploads/{sha256}.part, .json   what has come of a file, and how large it will be
-    engines/bundles/{digest}.lsengine      verified before it lies here
-    engines/slots.json                     active, previous, staged: digests; replaced in one step
+    engines/uploads/                    files on their way: engine_uploads.py
+    engines/bundles/{digest}.lsengine   verified before it lies here
+    engines/slots.json                  active, previous, staged: digests; replaced in one step
 
 The engine that the settings name needs no file here: it is active until another one is. Knows no worker and
 no caller; a switch is handed in.
@@ -12,20 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from lineside.daemon.engine_floor import below, raised
+from lineside.daemon.engine_selftest import selftest_apart
+from lineside.daemon.engine_uploads import EngineUploads, ShelfRefused
 from lineside.daemon.pki.files import replace as replace_file
 from lineside.engines.bundle import peek_manifest, verify_bundle
 from lineside.engines.errors import EngineError
@@ -33,24 +29,9 @@ from lineside.engines.manifest import Manifest
 from lineside.engines.signing import TrustPolicy
 
 LOG = structlog.get_logger("engine")
-SPARE_BYTES = 1 << 30
-"""What an upload must leave free: results need the disk more."""
-MOST_UPLOADS = 4
-KEEP_UPLOAD_S = 7 * 24 * 3600.0
-SELFTEST_S = 1800.0
-LARGEST_CHUNK = 4 * 1024 * 1024
-_SHA = re.compile(r"[0-9a-f]{64}")
 Told = Callable[[str], None]
 Switch = Callable[[Path, Told], None]
 """Called as `switch(bundle, told)`: makes a bundle the one that judges, or raises and changes nothing."""
-
-
-class ShelfRefused(Exception):
-    """Something that cannot be done with engines now. `reason` is UPPER_SNAKE and stable."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +48,6 @@ class Slots:
     def etag(self) -> str:
         """Changes with every change of what is where."""
         return f'"slots-{self.changed}"'
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file on its way. `size`, `received` in bytes; `touched_s`: when a chunk came last (Unix time)."""
-
-    sha256: str
-    size: int
-    received: int
-    touched_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +79,7 @@ class EngineShelf:
         self._folder = folder
         self._configured = configured
         self._trust = trust or TrustPolicy()
-        self._lock = threading.RLock()
+        self.uploads = EngineUploads(folder / "uploads")
         self._working = threading.Lock()
         self._own: Manifest | None = None
 
@@ -155,69 +126,6 @@ class EngineShelf:
         """One installed engine."""
         return next((one for one in self.installed() if one.digest == digest), None)
 
-    # Uploads
-
-    def begin(self, sha256: str, size: int, now_s: float) -> Upload:
-        """Announces a file, or gives it as it stands. Raises ShelfRefused."""
-        if not _SHA.fullmatch(sha256) or size < 1:
-            raise ShelfRefused("BAD_UPLOAD", "64 hex digits in lower case and a size above 0 are wanted")
-        with self._lock:
-            known = self.upload(sha256)
-            if known is not None:
-                if known.size != size:
-                    raise ShelfRefused("BAD_UPLOAD", f"this file was announced with {known.size} bytes")
-                return known
-            self._forget_old(now_s)
-            folder = self._folder / "uploads"
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if len(list(folder.glob("*.json"))) >= MOST_UPLOADS:
-                raise ShelfRefused("NO_ROOM", f"{MOST_UPLOADS} uploads are under way: give one up first")
-            # Twice: the bundle is unpacked to be verified while the file is still here.
-            needed, free = 2 * size + SPARE_BYTES, shutil.disk_usage(folder).free
-            if free < needed:
-                raise ShelfRefused("NO_ROOM", f"{needed} bytes are needed, {free} are free")
-            replace_file(self._note(sha256), json.dumps({"size": size, "touched_s": now_s}).encode())
-            self._part(sha256).touch(mode=0o600)
-            return Upload(sha256, size, 0, now_s)
-
-    def upload(self, sha256: str) -> Upload | None:
-        """An upload as it stands."""
-        if not _SHA.fullmatch(sha256):
-            return None
-        try:
-            note = json.loads(self._note(sha256).read_bytes())
-            received = self._part(sha256).stat().st_size
-        except (FileNotFoundError, ValueError):
-            return None
-        return Upload(sha256, int(note["size"]), received, float(note["touched_s"]))
-
-    def write(self, sha256: str, offset: int, data: bytes, now_s: float) -> Upload:
-        """Appends a chunk; one that is here already changes nothing. Raises ShelfRefused."""
-        with self._lock:
-            known = self.upload(sha256)
-            if known is None:
-                raise ShelfRefused("NOT_FOUND", "there is no such upload")
-            if len(data) > LARGEST_CHUNK or offset < 0 or offset + len(data) > known.size:
-                raise ShelfRefused("BAD_UPLOAD", "the chunk is too large or goes beyond the file's end")
-            if offset > known.received:
-                raise ShelfRefused("GAP", f"{known.received} bytes are here: go on from there")
-            fresh = data[known.received - offset :]
-            if not fresh:
-                return known
-            with self._part(sha256).open("ab") as file:
-                file.write(fresh)
-            note = {"size": known.size, "touched_s": now_s}
-            replace_file(self._note(sha256), json.dumps(note).encode())
-            return replace(known, received=known.received + len(fresh), touched_s=now_s)
-
-    def give_up(self, sha256: str) -> bool:
-        """Removes an upload; False when there was none."""
-        with self._lock:
-            known = self.upload(sha256) is not None
-            self._note(sha256).unlink(missing_ok=True)
-            self._part(sha256).unlink(missing_ok=True)
-            return known
-
     # Changes
 
     def install(self, sha256: str, told: Told, *, allow_downgrade: bool = False) -> Installed:
@@ -229,10 +137,10 @@ class EngineShelf:
             EngineError: it is no bundle, altered, or nobody whom this device trusts vouches for it.
         """
         with self._working:
-            known = self.upload(sha256)
+            known = self.uploads.find(sha256)
             if known is None or known.received != known.size:
                 raise ShelfRefused("UPLOAD_INCOMPLETE", "bytes are missing: send them first")
-            part = self._part(sha256)
+            part = self.uploads.file(sha256)
             # The suffix tells an archive from a folder.
             archive = part.with_suffix(".lsengine")
             try:
@@ -253,7 +161,7 @@ class EngineShelf:
                 archive.replace(target)
             finally:
                 archive.unlink(missing_ok=True)
-                self.give_up(sha256)
+                self.uploads.give_up(sha256)
             if manifest.digest not in {slots.active, slots.previous, self._own_manifest().digest}:
                 self._set(replace(slots, staged=manifest.digest))
             found = self.get(manifest.digest)
@@ -388,46 +296,3 @@ class EngineShelf:
 
     def _bundle(self, digest: str) -> Path:
         return self._folder / "bundles" / f"{digest}.lsengine"
-
-    def _note(self, sha256: str) -> Path:
-        return self._folder / "uploads" / f"{sha256}.json"
-
-    def _part(self, sha256: str) -> Path:
-        return self._folder / "uploads" / f"{sha256}.part"
-
-    def _forget_old(self, now_s: float) -> None:
-        for note in (self._folder / "uploads").glob("*.json"):
-            known = self.upload(note.stem)
-            if known is None or known.touched_s < now_s - KEEP_UPLOAD_S:
-                self.give_up(note.stem)
-
-
-def selftest_apart(bundle: Path) -> None:
-    """Runs `lineside engine verify` in a process of its own: an engine that crashes takes nothing along.
-
-    Raises:
-        EngineError: it did not pass, with what the command said.
-    """
-    command = "from lineside.daemon.cli import main; main()"
-    # Whose engine it is was looked at before, by this device's own policy.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("LINESIDE_ENGINE_")}
-    try:
-        run = subprocess.run(
-            [sys.executable, "-c", command, "engine", "verify", str(bundle)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SELFTEST_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise EngineError(f"the self-test was not done after {SELFTEST_S:g} s") from None
-    if run.returncode != 0:
-        said = (run.stderr.strip() or run.stdout.strip())[-2000:]
-        raise EngineError(f"the self-test did not pass: {said or f'it ended with {run.returncode}'}")
-
-
-def moment(seconds: float) -> datetime:
-    """Seconds since the epoch as a moment."""
-    return datetime.fromtimestamp(seconds, UTC)

@@ -8,15 +8,8 @@ import grpc
 from google.longrunning import operations_pb2
 
 from lineside.daemon.clock import Clock
-from lineside.daemon.engine_shelf import (
-    KEEP_UPLOAD_S,
-    EngineShelf,
-    Installed,
-    ShelfRefused,
-    Switch,
-    Upload,
-    moment,
-)
+from lineside.daemon.engine_shelf import EngineShelf, Installed, Switch
+from lineside.daemon.engine_uploads import KEEP_UPLOAD_S, ShelfRefused, Upload, moment
 from lineside.daemon.ports import RunningAppliance
 from lineside.daemon.rpc import convert
 from lineside.daemon.rpc.asking import checked_request_id
@@ -77,14 +70,14 @@ class EngineService(engines_pb2_grpc.EngineServiceServicer):
         """Announces a file, or gives it as it stands."""
         device = self._device()
         check_device(request.parent, device, "parent")
-        upload = self._shelf.begin(request.sha256, request.size_bytes, self._now_s())
+        upload = self._shelf.uploads.begin(request.sha256, request.size_bytes, self._now_s())
         return engines_pb2.CreateEngineUploadResponse(upload=_upload(upload, device))
 
     def GetEngineUpload(  # noqa: N802 - the contract's name
         self, request: engines_pb2.GetEngineUploadRequest, context: grpc.ServicerContext
     ) -> engines_pb2.GetEngineUploadResponse:
         """An upload as it stands."""
-        found = self._shelf.upload(self._upload_id(request.name, "name"))
+        found = self._shelf.uploads.find(self._upload_id(request.name, "name"))
         if found is None:
             raise not_found("EngineUpload", request.name, "there is no such upload: announce it")
         return engines_pb2.GetEngineUploadResponse(upload=_upload(found, self._device()))
@@ -94,14 +87,14 @@ class EngineService(engines_pb2_grpc.EngineServiceServicer):
     ) -> engines_pb2.WriteEngineUploadResponse:
         """Appends a chunk."""
         sha256 = self._upload_id(request.name, "name")
-        written = self._shelf.write(sha256, request.offset, request.data, self._now_s())
+        written = self._shelf.uploads.write(sha256, request.offset, request.data, self._now_s())
         return engines_pb2.WriteEngineUploadResponse(upload=_upload(written, self._device()))
 
     def DeleteEngineUpload(  # noqa: N802 - the contract's name
         self, request: engines_pb2.DeleteEngineUploadRequest, context: grpc.ServicerContext
     ) -> engines_pb2.DeleteEngineUploadResponse:
         """Gives an upload up."""
-        if not self._shelf.give_up(self._upload_id(request.name, "name")):
+        if not self._shelf.uploads.give_up(self._upload_id(request.name, "name")):
             raise not_found("EngineUpload", request.name, "there is no such upload")
         return engines_pb2.DeleteEngineUploadResponse()
 
@@ -111,7 +104,7 @@ class EngineService(engines_pb2_grpc.EngineServiceServicer):
         """Verifies a complete upload and puts it into STAGED."""
         sha256, device = self._upload_id(request.upload, "upload"), self._device()
         key = _key("install", request.request_id)
-        known = self._shelf.upload(sha256)
+        known = self._shelf.uploads.find(sha256)
         if key is None and (known is None or known.received != known.size):
             raise ShelfRefused("UPLOAD_INCOMPLETE", "bytes are missing: send them first")
         return self._operations.start(

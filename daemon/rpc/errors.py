@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from lineside.daemon.engine_seat import EngineRefused
-from lineside.daemon.engine_shelf import ShelfRefused
+from lineside.daemon.engine_uploads import ShelfRefused
 from lineside.daemon.gates.baseline import BadBaseline
 from lineside.daemon.jobs import JobRefused
 from lineside.daemon.ports import Changed, NothingBefore, NotReady, UnknownName

@@ -10,7 +10,7 @@ import pytest
 
 from lineside.daemon.clock import SystemClock
 from lineside.daemon.engine_seat import EngineRefused, EngineSeat
-from lineside.daemon.engine_shelf import selftest_apart
+from lineside.daemon.engine_selftest import selftest_apart
 from lineside.daemon.engine_worker.messages import Ask
 from lineside.daemon.engine_worker.settings import WorkerSettings, WorkerState
 from lineside.engines.base import Answer, Choice, Prompt
