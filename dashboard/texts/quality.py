@@ -32,9 +32,15 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Settled by people: {ok} of {ok_n} OK, {ng} of {ng_n} NG, {nd} of {nd_n} not decided; {cannot} could not be told.",
         "Von Menschen entschieden: {ok} von {ok_n} OK, {ng} von {ng_n} NG, {nd} von {nd_n} nicht entschiedenen; {cannot} waren nicht erkennbar.",
     ),
-    "quality_intervals": ("Intervals 95 %: Wilson for counted rates, Clopper-Pearson for reviewed ones.", "Intervalle 95 %: Wilson für gezählte Raten, Clopper-Pearson für geprüfte."),
+    "quality_intervals": (
+        "Intervals 95 %: Wilson for counted rates, Clopper-Pearson for reviewed ones.",
+        "Intervalle 95 %: Wilson für gezählte Raten, Clopper-Pearson für geprüfte.",
+    ),
     "quality_pareto": ("Defects", "Fehler"),
-    "quality_pareto_words": ("Defects, most frequent first, with running share: {told}", "Fehler, häufigste zuerst, mit laufendem Anteil: {told}"),
+    "quality_pareto_words": (
+        "Defects, most frequent first, with running share: {told}",
+        "Fehler, häufigste zuerst, mit laufendem Anteil: {told}",
+    ),
     "quality_no_defects": ("No defect was named in this time.", "In dieser Zeit wurde kein Fehler genannt."),
     "quality_more_labels": ("and {n} more, in the numbers", "und {n} weitere, in den Zahlen"),
     "quality_chart_ng": ("NG share", "NG-Anteil"),
@@ -50,13 +56,22 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Shares vary {spread} times more than chance: limits are Laney's p'.",
         "Anteile streuen {spread}-mal stärker als Zufall: Grenzen nach Laney (p').",
     ),
-    "quality_limits": ("Limits: three standard deviations for each point's own n.", "Grenzen: drei Standardabweichungen je Punkt, nach seinem n."),
+    "quality_limits": (
+        "Limits: three standard deviations for each point's own n.",
+        "Grenzen: drei Standardabweichungen je Punkt, nach seinem n.",
+    ),
     "quality_rules": (
         "Squares break a rule: 1 beyond a limit · 2 nine on one side · 3 six rising or falling · 4 fourteen up and down · 5 two of three beyond 2σ · 6 four of five beyond 1σ",
         "Quadrate verletzen eine Regel: 1 außerhalb · 2 neun auf einer Seite · 3 sechs steigend oder fallend · 4 vierzehn im Wechsel · 5 zwei von drei jenseits 2σ · 6 vier von fünf jenseits 1σ",
     ),
-    "quality_few": ("Too few points for a chart: choose a longer time.", "Zu wenige Punkte für eine Karte: bitte längere Zeit wählen."),
-    "quality_lot_no_chart": ("A lot is one group: its rates stand above, its stations below.", "Ein Los ist eine Gruppe: Raten oben, Stationen unten."),
+    "quality_few": (
+        "Too few points for a chart: choose a longer time.",
+        "Zu wenige Punkte für eine Karte: bitte längere Zeit wählen.",
+    ),
+    "quality_lot_no_chart": (
+        "A lot is one group: its rates stand above, its stations below.",
+        "Ein Los ist eine Gruppe: Raten oben, Stationen unten.",
+    ),
     "quality_numbers": ("The numbers", "Die Zahlen"),
     "quality_began": ("Began", "Begann"),
     "quality_rule": ("Rule", "Regel"),
@@ -69,9 +84,15 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "quality_by_station_word": ("station", "Station"),
     "quality_by_line_word": ("line", "Linie"),
     "quality_by_lot_word": ("lot", "Los"),
-    "quality_rows_left_out": ("The greatest shares of NG first; {n} more are not listed.", "Größte NG-Anteile zuerst; {n} weitere sind nicht aufgeführt."),
+    "quality_rows_left_out": (
+        "The greatest shares of NG first; {n} more are not listed.",
+        "Größte NG-Anteile zuerst; {n} weitere sind nicht aufgeführt.",
+    ),
     "quality_empty": ("Nothing was judged in this time", "In dieser Zeit wurde nichts beurteilt"),
-    "quality_empty_hint": ("Choose another time, or all lines.", "Bitte andere Zeit wählen, oder alle Linien."),
+    "quality_empty_hint": (
+        "Choose another time, or all lines.",
+        "Bitte andere Zeit wählen, oder alle Linien.",
+    ),
     "quality_all": ("Show the last seven days", "Die letzten sieben Tage zeigen"),
     "quality_report": ("Shift report", "Schichtbericht"),
     "quality_parts": ("parts", "Teile"),
@@ -79,7 +100,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "report_stations": ("Stations", "Stationen"),
     "report_made": ("Made {at} by {who}", "Erstellt {at} von {who}"),
     "report_changes": ("Changes in this shift", "Änderungen in dieser Schicht"),
-    "report_no_changes": ("No recipe or engine began within the shift.", "Kein Rezept und keine Engine begann innerhalb der Schicht."),
+    "report_no_changes": (
+        "No recipe or engine began within the shift.",
+        "Kein Rezept und keine Engine begann innerhalb der Schicht.",
+    ),
     "report_handover": ("Hand-over", "Übergabe"),
     "report_signed": ("Name, time", "Name, Zeit"),
 }
