@@ -94,11 +94,12 @@ $(STAMPS)/runtime: $(STAMPS)/venv pyproject.toml setup.py constraints.txt $(PROT
 	@$(PACKAGE) .
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/runtime .ci/tensorrt-rtx.txt
+$(STAMPS)/test: $(STAMPS)/runtime .ci/tensorrt-rtx.txt .ci/pysparkplug.txt
 	@echo "installing what the tests need into $(VENV)" >&2
 	@$(PACKAGE) ".[test]"
 	@$(PINNED) --no-deps --requirement .ci/tensorrt-rtx.txt || \
 		echo "no TensorRT-RTX for this machine: the tests that build engines with it are skipped" >&2
+	@$(PINNED) --no-deps --requirement .ci/pysparkplug.txt
 	@touch $@
 
 $(STAMPS)/bench: $(STAMPS)/test

@@ -128,8 +128,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "try_title": ("Try on pictures", "An Bildern erproben"),
     "try_hint": (
-        "The station judges each picture by the recipe it judges by now, and keeps it as a result of part try-…; its outputs act as for any part.",
-        "Die Station prüft jedes Bild nach ihrem jetzigen Rezept und behält es als Ergebnis des Teils try-…; ihre Ausgänge wirken wie bei jedem Teil.",
+        "The station judges each picture by the recipe it judges by now, and keeps it as a result of part try-…; it moves no output.",
+        "Die Station prüft jedes Bild nach ihrem jetzigen Rezept und behält es als Ergebnis des Teils try-…; kein Ausgang bewegt sich.",
     ),
     "try_station": ("Station", "Station"),
     "try_pictures": ("Pictures", "Bilder"),
@@ -188,8 +188,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "rollout_min": ("and over at least (results)", "und über mindestens (Ergebnisse)"),
     "rollout_max": ("Undecidable at most (%)", "Unentscheidbar höchstens (%)"),
     "rollout_golden": (
-        "Judge the golden parts first (as parts: outputs act)",
-        "Erst Musterteile prüfen (als Teile: Ausgänge wirken)",
+        "Judge the golden parts first (they count as parts; no output moves)",
+        "Erst Musterteile prüfen (sie zählen als Teile; kein Ausgang bewegt sich)",
     ),
     "rollout_trusted": ("Only if devices trust its signature", "Nur wenn Geräte der Signatur vertrauen"),
     "rollout_no_devices": ("Choose at least one device.", "Mindestens ein Gerät wählen."),
