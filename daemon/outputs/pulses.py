@@ -47,9 +47,9 @@ class Pulses:
             due = heapq.heappop(self._due)
             count += 1
             late += now_ns - due > self.late_ns
-            # Seen on time, a pulse ends when it would have; seen late, it has its length from now on.
-            begun = due if now_ns - due <= self.late_ns else now_ns
-            end = begun + self.length_ns
+            # Its whole length from when it really begins: one counted from when it was due could be over before
+            # the line was ever on.
+            end = now_ns + self.length_ns
             self._on_until = end if self._on_until is None else max(self._on_until, end)
         if self._on_until is not None and self._on_until <= now_ns:
             self._on_until = None

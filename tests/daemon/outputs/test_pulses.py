@@ -47,11 +47,13 @@ def test_looking_only_when_told_to_sees_the_same_edges(moments: list[int]) -> No
     assert not level
 
 
-@given(st.integers(LATE + 1, 10_000))
-def test_a_pulse_that_comes_late_is_counted_and_has_its_whole_length(delay: int) -> None:
-    pulses = Pulses(LENGTH, LATE)
+@given(st.integers(0, 10_000), st.integers(1, 5 * LENGTH))
+def test_a_pulse_has_its_whole_length_however_late_it_begins_and_counts_as_late_beyond_the_limit(
+    delay: int, late: int
+) -> None:
+    pulses = Pulses(LENGTH, late)
     pulses.ask(5)
     edges = pulses.at(5 + delay)
-    assert (edges.level, edges.begun, edges.late) == (True, 1, 1)
+    assert (edges.level, edges.begun, edges.late) == (True, 1, int(delay > late))
     assert pulses.at(5 + delay + LENGTH - 1).level
     assert not pulses.at(5 + delay + LENGTH).level

@@ -152,8 +152,8 @@ def test_an_engine_is_sent_from_where_a_transfer_broke_off(port_of, client_of, r
     amend_bundle(bundle, lambda manifest: {"version": "9.0.0"})
     data = bundle.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    results.engines.begin(digest, len(data), 0.0)
-    results.engines.write(digest, 0, data[:1000], 0.0)
+    results.engines.uploads.begin(digest, len(data), 0.0)
+    results.engines.uploads.write(digest, 0, data[:1000], 0.0)
     sent: list[int] = []
     client = client_of(port_of(local_role=Role.ADMIN))
     engine = client.install_engine(bundle, progress=lambda at, size: sent.append(at))

@@ -17,7 +17,7 @@ UNDELIVERED = sa.text("delivered_at IS NULL AND given_up_at IS NULL")
 def upgrade() -> None:
     """Adds what alerts and enrolment need."""
     op.add_column("alerts", sa.Column("note", sa.String(length=300), nullable=False, server_default=""))
-    op.add_column("alerts", sa.Column("value", sa.Float(), nullable=True))
+    op.add_column("alerts", sa.Column("value", sa.Double(), nullable=True))
     op.add_column("alerts", sa.Column("escalated_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "alert_deliveries",
