@@ -47,8 +47,8 @@ class Pulses:
             due = heapq.heappop(self._due)
             count += 1
             late += now_ns - due > self.late_ns
-            # Its whole length from when it really begins: counted from when it was due it could be over before
-            # the line was ever on.
+            # Its whole length from when it really begins: counted from when it was due it could be over
+            # before the line was ever on.
             end = now_ns + self.length_ns
             self._on_until = end if self._on_until is None else max(self._on_until, end)
         if self._on_until is not None and self._on_until <= now_ns:
